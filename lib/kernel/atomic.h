@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Atomics on plain fields. Public request structs must compile as C++, so they hold plain integers; inside the library the same field is only ever
+ * accessed through these. Also the identity of a thread, and branch hints.
+ */
+#ifndef UVF_KERNEL_ATOMIC_H
+#define UVF_KERNEL_ATOMIC_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define UVF__LIKELY(x) (__builtin_expect(!!(x), 1) != 0)
+#define UVF__UNLIKELY(x) (__builtin_expect(!!(x), 0) != 0)
+#define UVF__PREFETCH(p) __builtin_prefetch(p)
+#define UVF__COLD __attribute__((cold, noinline))
+#else
+#define UVF__LIKELY(x) (x)
+#define UVF__UNLIKELY(x) (x)
+#define UVF__PREFETCH(p) ((void)(p))
+#define UVF__COLD
+#endif
+
+_Static_assert(sizeof(_Atomic(uint32_t)) == sizeof(uint32_t), "an atomic u32 has the layout of a plain one");
+
+typedef _Atomic(uint32_t) uvf__au32;
+
+static inline uint32_t uvf__u32_load(const uint32_t *p) {
+  return atomic_load_explicit((const uvf__au32 *)p, memory_order_acquire);
+}
+
+static inline void uvf__u32_store(uint32_t *p, uint32_t v) {
+  atomic_store_explicit((uvf__au32 *)p, v, memory_order_release);
+}
+
+/* 1 if *p was `from` and is now `to`. */
+static inline int uvf__u32_claim(uint32_t *p, uint32_t from, uint32_t to) {
+  return atomic_compare_exchange_strong_explicit((uvf__au32 *)p, &from, to, memory_order_acq_rel, memory_order_acquire);
+}
+
+/* A thread is known by the address of a thread-local of its own: one instruction, where uv_thread_self() is two calls. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(_WIN32) && !defined(__APPLE__)
+extern _Thread_local char uvf__thread_anchor __attribute__((tls_model("initial-exec")));
+#else
+extern _Thread_local char uvf__thread_anchor;
+#endif
+
+static inline uintptr_t uvf__thread(void) { return (uintptr_t)&uvf__thread_anchor; }
+
+#endif

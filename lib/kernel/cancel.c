@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How contexts end. Two steps: the claim (any thread) fixes err and cause of one context; the end (its loop thread) takes the claimed context's
+ * whole subtree out of the tree.
+ *
+ * Invariants
+ * 1. err goes 0 -> CLAIMING -> final. Only the thread that made the first step writes cause and cause_data, and only in between; err is
+ *    stored with release, so whoever loads it finds the cause. CLAIMING lasts three stores; a loser of the claim waits for it, so that
+ *    a cancel never returns before err is set.
+ * 2. A descendant takes the err and cause of the context above it, not of the top: one that another thread had claimed keeps its own,
+ *    and its descendants inherit that.
+ * 3. The walk is iterative. While a context is on the path from the top to the present one it has a hold, and its node's next pointer, free since it
+ *    left its list, leads back up. Every context is entered once (OVER), so the walk ends.
+ * 4. Marking happens on the way down, completing on the way up: children's operations are ready before their parent's. Lists hold the newest
+ *    first, and are taken in that order.
+ * 5. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider inside its withdraw.
+ */
+#include <uv.h>
+
+#include "kernel/context.h"
+
+#define SPINS 64
+
+/* Another thread is between its claim and its err: three stores, unless it lost its processor there. */
+static UVF__COLD void await_claim(uvf_ctx_t *ctx) {
+  for (int i = 0; atomic_load_explicit(&ctx->err, memory_order_acquire) == UVF__ERR_CLAIMING; i++) {
+    if (i >= SPINS) uv_sleep(1);
+  }
+}
+
+int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data, int own_cause) {
+  int32_t live = 0;
+  if (!atomic_compare_exchange_strong_explicit(&ctx->err, &live, UVF__ERR_CLAIMING, memory_order_acq_rel,
+                                               memory_order_acquire)) {
+    if (live == UVF__ERR_CLAIMING) await_claim(ctx);
+    return 0;
+  }
+  if (!own_cause) {
+    ctx->cause = cause;
+    ctx->cause_data = data;
+  }
+  atomic_store_explicit(&ctx->err, err, memory_order_release);
+  return 1;
+}
+
+/* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay linked until their provider
+ * has them back. */
+static void fail_ops(uvf_ctx_t *ctx) {
+  int err = uvf__ctx_err(ctx);
+  uvf_op_t *next;
+  for (uvf_op_t *op = ctx->ops; op != NULL; op = next) {
+    next = op->uvf__next;
+    uvf__op_fail(op, err);
+  }
+}
+
+/* Out of the tree. */
+static void enter(uvf__hub_t *hub, uvf_ctx_t *ctx) {
+  ctx->node.flags |= UVF__CTX_OVER;
+  hub->nlive--;
+  uvf__ctx_detach(ctx);
+}
+
+/* The context to end next under n; NULL if none is left. Its err is set. */
+static uvf_ctx_t *next_child(uvf_ctx_t *n) {
+  while (n->children != NULL) {
+    uvf__node_t *node = UVF__CONTAINER(n->children, uvf__node_t, link);
+    uvf_ctx_t *child;
+    if (UVF__UNLIKELY(node->kind == UVF__NODE_BRIDGE)) {
+      uvf__bridge_parent_over(node);
+      continue;
+    }
+    child = node->kind == UVF__NODE_ANY_LINK ? uvf__any_target(node) : UVF__CONTAINER(node, uvf_ctx_t, node);
+    uvf__ctx_claim(child, uvf__ctx_err(n), n->cause, n->cause_data, 0);
+    return child;
+  }
+  return NULL;
+}
+
+void uvf__ctx_end(uvf_ctx_t *top) {
+  uvf__hub_t *hub = uvf__ctx_hub(top);
+  uvf_ctx_t *n = top;
+  if (top->node.flags & UVF__CTX_OVER) return;
+  enter(hub, top);
+  if (top->children == NULL) { /* most contexts */
+    if (top->ops != NULL) fail_ops(top);
+    return;
+  }
+  top->node.holds++;
+  top->node.link.next = NULL;
+  while (n != NULL) {
+    uvf_ctx_t *child = next_child(n);
+    uvf_ctx_t *up;
+    if (child != NULL) {
+      if (child->node.link.next != NULL) UVF__PREFETCH(child->node.link.next->next);
+      enter(hub, child);
+      if (child->children == NULL && child->ops == NULL) continue;
+      child->node.holds++;
+      child->node.link.next = (uvf__link_t *)(void *)n;
+      n = child;
+      continue;
+    }
+    fail_ops(n);
+    up = (uvf_ctx_t *)(void *)n->node.link.next;
+    uvf__ctx_unhold(n);
+    n = up;
+  }
+}
+
+static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) {
+  if (ctx == NULL) return;
+  (void)function;
+  UVF__RULE(ctx->node.kind > UVF__CTX_TODO && ctx->node.kind != UVF__CTX_WITHOUT_CANCEL, function,
+            "a root or without_cancel context cannot be cancelled: close the root, or derive with_cancel and cancel that");
+  if (ctx->node.kind <= UVF__CTX_TODO || ctx->node.kind == UVF__CTX_WITHOUT_CANCEL) return;
+  if (uvf__on_loop(uvf__ctx_hub(ctx))) {
+    uvf__ctx_claim(ctx, UV_ECANCELED, cause, data, 0);
+    uvf__ctx_end(ctx); /* also when another thread had claimed it and its post is still on the way */
+  } else {
+    uvf__ctx_cancel_foreign(ctx, UV_ECANCELED, cause, data);
+  }
+}
+
+void uvf_ctx_cancel(uvf_ctx_t *ctx) { cancel(ctx, UV_ECANCELED, NULL, "uvf_ctx_cancel"); }
+
+void uvf_ctx_cancel_cause(uvf_ctx_t *ctx, int cause, void *data) {
+  cancel(ctx, cause != 0 ? cause : UV_ECANCELED, data, "uvf_ctx_cancel_cause");
+}

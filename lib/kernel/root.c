@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Roots, and how they are closed. Loop thread throughout.
+ *
+ * Invariants
+ * 1. A root's steps: OPEN -> WAITING (closed by the user; something is still owed) -> SETTLING (nothing was owed; its reaper handle is being closed, so
+ *    that we come back from libuv's own phase) -> back to WAITING if a callback started something meanwhile, else GONE. A step is only
+ *    made by uvf_ctx_close, by the last owed thing (live or busy reaching 0), or by a close callback.
+ * 2. The last root of a hub takes the hub's handles with it, in between: SETTLING -> hub closed -> all handle callbacks -> reaper once more -> GONE.
+ *    The second reaper makes the last step come a turn after every handle that was closed before it, bound ones and ones closed by hand included:
+ *    libuv runs the close callbacks of one turn newest first.
+ * 3. The user's callback is the last thing; then the reference taken over from the user is released, and with the last reference the root's
+ *    memory goes, and with the last root's the hub's.
+ */
+#include <uv.h>
+
+#include "kernel/context.h"
+
+enum { OPEN, WAITING, SETTLING, GONE };
+
+static int new_root(uv_loop_t *loop, uint8_t kind, uvf_ctx_t **out) {
+  uvf__root_t *root;
+  int err;
+  if (loop == NULL || out == NULL) return UV_EINVAL;
+  uvf__alloc_settle(); /* this block must go back to where it came from */
+  root = uvf__malloc(sizeof *root);
+  if (root == NULL) return UV_ENOMEM;
+  err = uvf__hub_acquire(loop, &root->hub);
+  if (err != 0) {
+    uvf__free(root);
+    return err;
+  }
+  uvf__ctx_init(&root->ctx, root, NULL, kind, 0);
+  root->live = 0;
+  root->closing = OPEN;
+  root->close_cb = NULL;
+  root->next = root->hub->roots;
+  root->hub->roots = root;
+  root->hub->nroots++;
+  *out = &root->ctx;
+  return 0;
+}
+
+int uvf_ctx_background(uv_loop_t *loop, uvf_ctx_t **root) { return new_root(loop, UVF__CTX_BACKGROUND, root); }
+int uvf_ctx_todo(uv_loop_t *loop, uvf_ctx_t **root) { return new_root(loop, UVF__CTX_TODO, root); }
+
+static void reap(uvf__root_t *root, uv_close_cb then) {
+  uv_idle_init(root->hub->loop, &root->reaper);
+  root->reaper.data = root;
+  uv_close((uv_handle_t *)&root->reaper, then);
+}
+
+static void finish(uvf__root_t *root) {
+  uvf__hub_t *hub = root->hub;
+  uvf__root_t **at = &hub->roots;
+  uvf_ctx_close_cb cb = root->close_cb;
+  while (*at != root) at = &(*at)->next;
+  *at = root->next;
+  hub->nroots--;
+  root->closing = GONE;
+  root->ctx.node.flags |= UVF__CTX_CLOSED_ROOT;
+  if (cb != NULL) cb(&root->ctx);
+  uvf_ctx_release(&root->ctx);
+}
+
+/* By libuv: the handles are gone, and so is everything that was closed before them. */
+static void on_gone(uv_handle_t *reaper) {
+  uvf__root_t *root = reaper->data;
+  uvf__hub_t *hub = root->hub;
+  finish(root);
+  uvf__hub_unref(hub); /* the handles' reference */
+}
+
+void uvf__root_handles_closed(uvf__hub_t *hub) { reap(hub->roots, on_gone); }
+
+static int may_settle(const uvf__root_t *root) {
+  return root->live == 0 && (root->hub->nroots > 1 || root->hub->busy == 0);
+}
+
+/* By libuv, a phase after nothing was owed any more. */
+static void on_settled(uv_handle_t *reaper) {
+  uvf__root_t *root = reaper->data;
+  if (!may_settle(root)) {
+    root->closing = WAITING;
+    return;
+  }
+  uvf__hub_unowe(root->hub);
+  if (root->hub->nroots > 1) {
+    finish(root);
+  } else {
+    uvf__hub_close(root->hub);
+  }
+}
+
+static void check(uvf__root_t *root) {
+  if (root->closing != WAITING || !may_settle(root)) return;
+  root->closing = SETTLING;
+  reap(root, on_settled);
+}
+
+void uvf_ctx_close(uvf_ctx_t *ctx, uvf_ctx_close_cb cb) {
+  uvf__root_t *root;
+  if (ctx == NULL) return;
+  UVF__RULE(ctx->node.kind <= UVF__CTX_TODO, "uvf_ctx_close", "only a root can be closed: cancel this context instead");
+  if (ctx->node.kind > UVF__CTX_TODO) return;
+  if (uvf__hub_enter(uvf__ctx_hub(ctx), "uvf_ctx_close") != 0) return;
+  root = ctx->root;
+  UVF__RULE(root->closing == OPEN, "uvf_ctx_close", "this root is closed already");
+  if (root->closing != OPEN) return;
+  root->closing = WAITING;
+  root->close_cb = cb;
+  uvf__hub_owe(root->hub);
+  uvf__ctx_claim(ctx, UV_ECANCELED, UV_ESHUTDOWN, NULL, 0);
+  uvf__ctx_end(ctx);
+  check(root);
+}
+
+void uvf__root_live(uvf_ctx_t *ctx) { ctx->root->live++; }
+
+void uvf__root_unlive(uvf__root_t *root) {
+  if (--root->live == 0) check(root);
+}
+
+void uvf__root_check_all(uvf__hub_t *hub) {
+  uvf__root_t *next;
+  for (uvf__root_t *root = hub->roots; root != NULL; root = next) {
+    next = root->next;
+    check(root);
+  }
+}
