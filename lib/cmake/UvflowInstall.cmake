@@ -29,14 +29,15 @@ else()
   set(UVFLOW_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
   set(UVFLOW_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-# By name where the linker takes one: a path would not do, CMake's pkg-config module puts it before the objects. Apple's linker knows no -l:name.
+# By name where the linker takes one, and with the folder behind -Wl: CMake's pkg-config module puts a plain path before the objects,
+# where it resolves nothing, and drops a -L that none of its own -l needs. Apple's linker knows no -l:name.
 set(archive "${CMAKE_STATIC_LIBRARY_PREFIX}uvflow${CMAKE_STATIC_LIBRARY_SUFFIX}")
 if(APPLE)
   set(UVFLOW_PC_STATIC "\${libdir}/${archive}")
 elseif(WIN32)
   set(UVFLOW_PC_STATIC "-L\${libdir} -luvflow_static")
 else()
-  set(UVFLOW_PC_STATIC "-L\${libdir} -l:${archive}")
+  set(UVFLOW_PC_STATIC "-Wl,-L\${libdir} -l:${archive}")
 endif()
 foreach(variant IN ITEMS uvflow uvflow-static)
   configure_file("${CMAKE_CURRENT_LIST_DIR}/${variant}.pc.in" "${CMAKE_CURRENT_BINARY_DIR}/${variant}.pc" @ONLY)

@@ -21,6 +21,14 @@
 #define UVF__COLD
 #endif
 
+#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+#define UVF__PAUSE() __builtin_ia32_pause()
+#elif (defined(__GNUC__) || defined(__clang__)) && defined(__aarch64__)
+#define UVF__PAUSE() __asm__ __volatile__("yield")
+#else
+#define UVF__PAUSE() ((void)0)
+#endif
+
 _Static_assert(sizeof(_Atomic(uint32_t)) == sizeof(uint32_t), "an atomic u32 has the layout of a plain one");
 
 typedef _Atomic(uint32_t) uvf__au32;

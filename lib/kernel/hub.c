@@ -179,6 +179,7 @@ static void learn_thread(uvf__hub_t *hub) {
 }
 
 UVF__COLD int uvf__hub_enter_slow(uvf__hub_t *hub, const char *function) {
+  (void)function;
   if (atomic_load_explicit(&hub->thread, memory_order_relaxed) == 0) {
     UVF__RULE(0, function, "the root of this context is closed: nothing can be derived or started under it any more");
     return UV_EINVAL;

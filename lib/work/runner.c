@@ -1,43 +1,47 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who runs jobs. A hub's jobs stand in one queue; up to `limit` runners (uv_work_t requests) of the whole process take them from there one at a time, so that
- * a slow job holds up nobody: there is no private batch. A runner holds one slot of the process-wide share from the moment its request
- * is queued until it stops taking jobs.
+ * Who runs jobs. A hub's jobs stand in one queue; runners (uv_work_t requests) take them from there one at a time, so that a slow job holds up nobody:
+ * there is no private batch. A runner holds one slot of the process-wide share (share.c) from the moment its request is queued until it
+ * stops taking jobs.
  *
- * Yielding. After a quantum a runner stops where that helps somebody: another hub that waits for a slot, or somebody else's request that waits for a pool
- * thread. The second cannot be asked for; so the runner has the loop queue one more request, the relief, behind whatever waits. A relief that
- * is still queued at the next quantum shows that the pool is full: the runner hands it its slot and returns. A relief that was started
- * meanwhile shows that there was a free thread, and there is no need. Requests can be queued by the loop only: a runner that returned
- * without a relief in the queue would leave the jobs stuck behind a busy loop, so it never does. In a pool of one thread, where each job keeps
- * all others out, a relief is queued from the start.
+ * Yielding. After a quantum a runner stops where that helps somebody: another hub that waits for a slot, or somebody else's request that waits for
+ * a pool thread. The second cannot be asked for; so the runner has the loop queue one more request, the relief, behind whatever waits. A
+ * relief that is still queued at the next quantum shows that the pool is full: the runner leaves it its slot and returns. A relief that was
+ * started meanwhile shows that there was a free thread, and there is no need. Requests can be queued by the loop only: a runner that
+ * returned without a relief in the queue would leave its jobs stuck behind a busy loop, so for the pool's sake it never does. In a pool of one
+ * thread, where each job keeps all others out, a relief is queued from the start.
  *
  * Invariants
- * 1. w->lock guards the queue, `queued`, `idle`, `transit`, `relief`, and job->uvf__run while it is QUEUED or RUNNING. share_lock guards the share.
- *    Order: neither is taken under the other. Neither is held while fn or a callback runs.
- * 2. While a job is queued there is an idle runner for it (queued or running requests of ours that are about to look), or all runners of this
- *    hub are in jobs and it has asked for another: then it waits for a slot (`waiting`) or for memory.
- * 3. held <= limit, but when limit was lowered: then runners stop after their job until it holds.
- * 4. Every request of ours with libuv, and a place among the waiters, is counted in hub->busy: the hub is not closed before they are back.
- * 5. A hub with nothing to do has nothing queued in libuv's pool: requests that were not started are cancelled (trim), so they do not hold the loop.
+ * 1. w->lock guards the outbox, `transit`, `relief`, runner->started, and job->uvf__run while it is QUEUED or RUNNING. It is held over no other lock and
+ *    no user code. The inbox is lock-free: the loop pushes, whoever has the lock takes it whole.
+ * 2. `alive` counts slots at work for this hub: requests queued, runners, slots in transit. While a job is queued, either fewer jobs are
+ *    outstanding than alive (then a runner is about to look), or this hub stands in the line for one more slot, or it has `limit`.
+ * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again after; the loop pushes first and looks
+ *    at `alive` after (both sequentially consistent, so one of the two sees the other).
+ * 4. Every request of ours with libuv, and a place in the line, is counted in hub->busy: the hub is not closed before they are back.
+ * 5. A hub with nothing to do has nothing waiting in libuv's pool: requests that were not started are cancelled (trim), so that they do not hold the loop.
  */
 #include "work/runner.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "kernel/context.h"
+#include "work/share.h"
 
 #define QUANTUM_NS UINT64_C(2000000)
-#define POOL_DEFAULT 4u
-#define POOL_MAX 1024u
+#define LINGER_NS UINT64_C(10000)
 #define CHECK_MAX 64u /* jobs between two looks at the clock, at most */
+#define LOCK_SPINS 64
 
 typedef struct runner_s {
   uv_work_t req;
   uvf__workers_t *w;
   uvf__link_t link; /* spare or out */
-  int started;      /* under w->lock */
+  int started;
   int relief;
 } runner_t;
+
+enum { RELIEF_NONE, RELIEF_ASKED, RELIEF_QUEUED };
 
 struct uvf__workers_s {
   uvf__ext_t ext;
@@ -45,204 +49,192 @@ struct uvf__workers_s {
   /* loop thread */
   uvf__link_t *spare;
   uvf__link_t *out; /* runners with libuv */
-  uint64_t jobs;    /* pushed and not back */
-  int waiting;      /* for a slot */
-  uvf__post_t grant;
+  uint64_t jobs;    /* outstanding: pushed and not back */
+  uvf__claimant_t claim;
   uvf__post_t want_relief;
   runner_t first;   /* so that one can always be queued */
-  /* under lock */
+  char apart1[64];
+  /* both sides, often */
+  _Atomic(uvf_work_t *) inbox; /* newest first */
+  char apart2[64];
+  /* both sides, seldom written */
+  _Atomic(uint32_t) alive;
+  char apart3[64];
+  /* runners, mostly; under lock */
   uv_mutex_t lock;
-  uvf_work_t *head;
+  uvf_work_t *head; /* the outbox, oldest first */
   uvf_work_t *tail;
-  uint32_t queued;
-  uint32_t idle;    /* runners with a slot that are not in a job */
   uint32_t transit; /* slots left by a runner for the relief */
-  enum { NONE, ASKED, QUEUED } relief;
-  /* the share's */
-  struct uvf__workers_s *next_waiting;
+  int relief;
 };
 
-/* --- the share of the pool -------------------------------------------------------------------------------------------------- */
-
-static uv_once_t share_once = UV_ONCE_INIT;
-static uv_mutex_t share_lock;
-static unsigned int pool_size;
-static _Atomic(unsigned int) limit;
-static _Atomic(unsigned int) held;
-static _Atomic(int) somebody_waits;
-static uvf__workers_t *waiters;
-
-static unsigned int default_limit(void) { return pool_size > 1 ? pool_size - 1 : 1; }
-
-/* As libuv reads it: atoi, at least 1, at most 1024. */
-static void share_init(void) {
-  char text[32];
-  size_t size = sizeof text;
-  pool_size = POOL_DEFAULT;
-  if (uv_os_getenv("UV_THREADPOOL_SIZE", text, &size) == 0) {
-    int n = atoi(text);
-    pool_size = n <= 0 ? 1 : (unsigned int)n > POOL_MAX ? POOL_MAX : (unsigned int)n;
+/* Held for a few instructions at a time: worth a moment's spinning before the thread is put to sleep. */
+static void lock(uvf__workers_t *w) {
+  for (int i = 0; i < LOCK_SPINS; i++) {
+    if (uv_mutex_trylock(&w->lock) == 0) return;
+    UVF__PAUSE();
   }
-  atomic_store(&limit, default_limit());
-  if (uv_mutex_init(&share_lock) != 0) uvf__rule_broken("uvf_work_start", "no mutex to be had");
+  uv_mutex_lock(&w->lock);
 }
 
-/* Under share_lock: gives free slots to those that wait. */
-static void grant_slots(void) {
-  while (waiters != NULL && atomic_load(&held) < atomic_load(&limit)) {
-    uvf__workers_t *w = waiters;
-    waiters = w->next_waiting;
-    atomic_fetch_add(&held, 1);
-    uvf__hub_post_busy(w->hub, (uintptr_t)&w->grant | UVF__POST_CALL);
+static void unlock(uvf__workers_t *w) { uv_mutex_unlock(&w->lock); }
+
+/* --- the queue ----------------------------------------------------------------------------------------------------------------- */
+
+/* Behind the outbox with what came in. Under lock. */
+static void take_inbox(uvf__workers_t *w) {
+  uvf_work_t *job;
+  uvf_work_t *later = NULL;
+  uvf_work_t *last;
+  if (atomic_load_explicit(&w->inbox, memory_order_relaxed) == NULL) return;
+  last = job = atomic_exchange(&w->inbox, NULL);
+  for (;;) { /* newest first: turn it round */
+    uvf_work_t *earlier = job->uvf__qnext;
+    job->uvf__qnext = later;
+    if (later != NULL) later->uvf__qprev = job;
+    later = job;
+    if (earlier == NULL) break;
+    job = earlier;
   }
-  atomic_store(&somebody_waits, waiters != NULL);
-}
-
-/* A slot for w, or a place in the line. Loop thread. */
-static int take_slot(uvf__workers_t *w) {
-  int taken = 0;
-  uvf__workers_t **at;
-  uv_mutex_lock(&share_lock);
-  if (waiters == NULL && atomic_load(&held) < atomic_load(&limit)) {
-    atomic_fetch_add(&held, 1);
-    taken = 1;
-  } else if (!w->waiting) {
-    w->waiting = 1;
-    w->hub->busy++;
-    w->next_waiting = NULL;
-    for (at = &waiters; *at != NULL; at = &(*at)->next_waiting) {}
-    *at = w;
-    atomic_store(&somebody_waits, 1);
-  }
-  uv_mutex_unlock(&share_lock);
-  return taken;
-}
-
-static void give_slot(void) {
-  uv_mutex_lock(&share_lock);
-  atomic_fetch_sub(&held, 1);
-  grant_slots();
-  uv_mutex_unlock(&share_lock);
-}
-
-/* Out of the line, unless a grant is on its way already. Loop thread. */
-static void stop_waiting(uvf__workers_t *w) {
-  uvf__workers_t **at;
-  int found;
-  uv_mutex_lock(&share_lock);
-  for (at = &waiters; *at != NULL && *at != w; at = &(*at)->next_waiting) {}
-  found = *at != NULL;
-  if (found) *at = w->next_waiting;
-  atomic_store(&somebody_waits, waiters != NULL);
-  uv_mutex_unlock(&share_lock);
-  if (!found) return;
-  w->waiting = 0;
-  uvf__hub_unbusy(w->hub);
-}
-
-int uvf_work_set_limit(unsigned int threads) {
-  uv_once(&share_once, share_init);
-  uv_mutex_lock(&share_lock);
-  if (threads == 0) threads = default_limit();
-  atomic_store(&limit, threads < pool_size ? threads : pool_size);
-  grant_slots();
-  uv_mutex_unlock(&share_lock);
-  return 0;
-}
-
-unsigned int uvf_work_limit(void) {
-  uv_once(&share_once, share_init);
-  return atomic_load(&limit);
-}
-
-/* --- pool thread ---------------------------------------------------------------------------------------------------------------- */
-
-/* Under w->lock. */
-static uvf_work_t *pop(uvf__workers_t *w) {
-  uvf_work_t *job = w->head;
-  if (job == NULL) return NULL;
-  w->head = job->uvf__qnext;
-  if (w->head != NULL) {
-    w->head->uvf__qprev = NULL;
+  job->uvf__qprev = w->tail;
+  if (w->tail != NULL) {
+    w->tail->uvf__qnext = job;
   } else {
-    w->tail = NULL;
+    w->head = job;
   }
-  w->queued--;
+  w->tail = last;
+}
+
+static int is_empty(uvf__workers_t *w) { return w->head == NULL && atomic_load(&w->inbox) == NULL; }
+
+/* Under lock. */
+static void unqueue(uvf__workers_t *w, uvf_work_t *job) {
+  uvf_work_t *next = job->uvf__qnext;
+  uvf_work_t *prev = job->uvf__qprev;
+  if (next != NULL) {
+    next->uvf__qprev = prev;
+  } else {
+    w->tail = prev;
+  }
+  if (prev != NULL) {
+    prev->uvf__qnext = next;
+  } else {
+    w->head = next;
+  }
+}
+
+/* Under lock. */
+static uvf_work_t *pop(uvf__workers_t *w) {
+  uvf_work_t *job;
+  if (w->head == NULL) take_inbox(w);
+  job = w->head;
+  if (job == NULL) return NULL;
+  unqueue(w, job);
   job->uvf__run = UVF__RUN_RUNNING;
   return job;
 }
 
-/* What a runner does when its quantum is over. */
+/* --- pool thread ---------------------------------------------------------------------------------------------------------------- */
+
+/* Spins for a moment while there is nothing to do: the next job of a busy loop is a microsecond away, waking a sleeping thread takes ten. Entered and
+ * left under lock. */
+static uvf_work_t *linger(uvf__workers_t *w) {
+  uint64_t until_ns = uv_hrtime() + LINGER_NS;
+  uvf_work_t *job;
+  do {
+    unlock(w);
+    for (int i = 0; i < 32 && atomic_load_explicit(&w->inbox, memory_order_relaxed) == NULL; i++) UVF__PAUSE();
+    lock(w);
+    job = pop(w);
+  } while (job == NULL && uv_hrtime() < until_ns);
+  return job;
+}
+
 enum { GO_ON, LEAVE, HAND_OVER };
 
-/* Under w->lock. */
+/* What a runner does when its quantum is over. Under lock. */
 static int end_of_quantum(uvf__workers_t *w, int *ask) {
-  if (atomic_load(&held) > atomic_load(&limit)) return LEAVE;
-  if (w->head == NULL) return GO_ON;
-  if (atomic_load(&somebody_waits)) return LEAVE;
-  if (w->relief == QUEUED) return HAND_OVER;
-  *ask = w->relief == NONE;
-  if (*ask) w->relief = ASKED;
+  if (is_empty(w)) return GO_ON;
+  if (uvf__share_wanted(&w->claim)) return LEAVE;
+  if (w->relief == RELIEF_QUEUED) return HAND_OVER;
+  if (w->relief == RELIEF_NONE) {
+    w->relief = RELIEF_ASKED;
+    *ask = 1;
+  }
   return GO_ON;
 }
 
-/* Jobs until none is left or it should yield. Entered with a slot, counted as idle, w->lock held; left without them. */
-static void run_jobs(uvf__workers_t *w) {
-  uint64_t since_ns = 0; /* the clock is only read once there was more than one job */
+/* How many jobs until the next look at the clock: about a quarter of a quantum. */
+static unsigned int next_check(uint64_t gone_ns, unsigned int ran) {
+  uint64_t jobs = QUANTUM_NS / 4 / (gone_ns / ran + 1);
+  return jobs < 1 ? 1 : jobs > CHECK_MAX ? CHECK_MAX : (unsigned int)jobs;
+}
+
+/* Jobs until none is left or it should yield. Entered under lock; left without. */
+static int run_jobs(uvf__workers_t *w) {
+  uint64_t since_ns = 0;
   unsigned int ran = 0;
   unsigned int check_in = 1;
   int verdict = GO_ON;
   uvf_work_t *job;
-  while (verdict == GO_ON && (job = pop(w)) != NULL) {
+  while (verdict == GO_ON && ((job = pop(w)) != NULL || (job = linger(w)) != NULL)) {
     int ask = 0;
-    w->idle--;
-    uv_mutex_unlock(&w->lock);
+    unlock(w);
     if (since_ns == 0) since_ns = uv_hrtime();
     uvf__job_run(w->hub, job);
     ran++;
-    if (--check_in == 0) {
+    if (--check_in > 0) {
+      lock(w);
+    } else {
       uint64_t gone_ns = uv_hrtime() - since_ns;
-      uv_mutex_lock(&w->lock);
+      check_in = next_check(gone_ns, ran);
+      lock(w);
       if (gone_ns >= QUANTUM_NS) {
         verdict = end_of_quantum(w, &ask);
-        since_ns += gone_ns;
+        since_ns = 0;
         ran = 0;
         check_in = 1;
-      } else { /* look again after about a quarter of a quantum */
-        uint64_t each_ns = gone_ns / ran + 1;
-        uint64_t jobs = QUANTUM_NS / 4 / each_ns;
-        check_in = jobs < 1 ? 1 : jobs > CHECK_MAX ? CHECK_MAX : (unsigned int)jobs;
       }
-    } else {
-      uv_mutex_lock(&w->lock);
     }
-    if (verdict == GO_ON && atomic_load_explicit(&held, memory_order_relaxed) > atomic_load_explicit(&limit, memory_order_relaxed)) {
-      verdict = LEAVE;
-    }
-    w->idle++;
+    if (verdict == GO_ON && uvf__share_over()) verdict = LEAVE;
     if (ask) uvf__hub_post_busy(w->hub, (uintptr_t)&w->want_relief | UVF__POST_CALL);
   }
-  w->idle--;
   if (verdict == HAND_OVER) w->transit++;
-  uv_mutex_unlock(&w->lock);
-  if (verdict != HAND_OVER) give_slot();
+  unlock(w);
+  return verdict;
+}
+
+static void work_until_done(uvf__workers_t *w) {
+  for (;;) {
+    int verdict = run_jobs(w);
+    int missed;
+    if (verdict == HAND_OVER) return;
+    atomic_fetch_sub(&w->alive, 1);
+    lock(w);
+    missed = verdict == GO_ON && !is_empty(w); /* invariant 3 */
+    if (!missed) {
+      unlock(w);
+      uvf__share_give();
+      return;
+    }
+    atomic_fetch_add(&w->alive, 1);
+  }
 }
 
 static void on_pool(uv_work_t *req) {
   runner_t *r = UVF__CONTAINER(req, runner_t, req);
   uvf__workers_t *w = r->w;
-  uv_mutex_lock(&w->lock);
+  lock(w);
   r->started = 1;
   if (r->relief) {
-    w->relief = NONE;
+    w->relief = RELIEF_NONE;
     if (w->transit == 0) { /* there was a thread to spare */
-      uv_mutex_unlock(&w->lock);
+      unlock(w);
       return;
     }
     w->transit--;
-    w->idle++;
   }
-  run_jobs(w);
+  work_until_done(w);
 }
 
 /* --- loop thread ------------------------------------------------------------------------------------------------------------------ */
@@ -268,154 +260,126 @@ static int queue_runner(uvf__workers_t *w, int relief) {
 
 static void queue_relief(uvf__workers_t *w) {
   int wanted;
-  uv_mutex_lock(&w->lock);
-  wanted = w->relief != QUEUED;
-  if (wanted) w->relief = QUEUED;
-  uv_mutex_unlock(&w->lock);
+  lock(w);
+  wanted = w->relief != RELIEF_QUEUED;
+  if (wanted) w->relief = RELIEF_QUEUED;
+  unlock(w);
   if (!wanted || queue_runner(w, 1) == 0) return;
-  uv_mutex_lock(&w->lock);
-  w->relief = NONE;
-  uv_mutex_unlock(&w->lock);
+  lock(w);
+  w->relief = RELIEF_NONE;
+  unlock(w);
 }
 
-/* With a slot: one more runner. Without memory for it the slot goes back, and on_back of one that is out tries again; `first` sees to it that
- * there is one. */
+/* With a slot: one more runner. Without memory for it the slot goes back; `first` sees to it that then another one is out, whose return tries again. */
 static void add_runner(uvf__workers_t *w) {
-  uv_mutex_lock(&w->lock);
-  w->idle++;
-  uv_mutex_unlock(&w->lock);
+  atomic_fetch_add(&w->alive, 1);
   if (queue_runner(w, 0) == 0) {
-    if (pool_size == 1) queue_relief(w);
+    if (uvf__share_pool_size() == 1) queue_relief(w);
     return;
   }
-  uv_mutex_lock(&w->lock);
-  w->idle--;
-  uv_mutex_unlock(&w->lock);
-  give_slot();
-}
-
-static int short_of_runners(uvf__workers_t *w) {
-  int is;
-  uv_mutex_lock(&w->lock);
-  is = w->queued > w->idle + w->transit;
-  uv_mutex_unlock(&w->lock);
-  return is;
+  atomic_fetch_sub(&w->alive, 1);
+  uvf__share_give();
 }
 
 static void top_up(uvf__workers_t *w) {
-  if (!w->waiting && short_of_runners(w) && take_slot(w)) add_runner(w);
+  if (w->jobs > atomic_load(&w->alive) && uvf__share_take(&w->claim)) add_runner(w);
 }
 
-/* Nothing to do: take back what was not started, and the place in the line. */
+/* Nothing to do: takes back what was not started, and the place in the line. */
 static void trim(uvf__workers_t *w) {
   uvf__link_t *next;
-  if (w->waiting) stop_waiting(w);
+  if (atomic_load(&w->claim.waiting) && uvf__share_leave(&w->claim)) uvf__hub_unbusy(w->hub);
   for (uvf__link_t *n = w->out; n != NULL; n = next) {
     runner_t *r = UVF__CONTAINER(n, runner_t, link);
     int started;
     next = n->next;
-    uv_mutex_lock(&w->lock);
+    lock(w);
     started = r->started;
-    uv_mutex_unlock(&w->lock);
+    unlock(w);
     if (!started) uv_cancel((uv_req_t *)&r->req); /* on_back comes with UV_ECANCELED; or it has just started */
   }
+}
+
+/* It never ran: it still has what it was queued with. */
+static void give_back(uvf__workers_t *w, const runner_t *r) {
+  int slot = !r->relief;
+  if (r->relief) {
+    lock(w);
+    w->relief = RELIEF_NONE;
+    if (w->transit > 0) {
+      w->transit--;
+      slot = 1;
+    }
+    unlock(w);
+  }
+  if (!slot) return;
+  atomic_fetch_sub(&w->alive, 1);
+  uvf__share_give();
 }
 
 /* By libuv: a request of ours is back. */
 static void on_back(uv_work_t *req, int status) {
   runner_t *r = UVF__CONTAINER(req, runner_t, req);
   uvf__workers_t *w = r->w;
-  uvf__hub_t *hub = w->hub;
   uvf__link_remove(&r->link);
   uvf__link_push(&w->spare, &r->link);
-  if (status == UV_ECANCELED) { /* it never ran: it still has what it was queued with */
-    int slot = !r->relief;
-    uv_mutex_lock(&w->lock);
-    if (r->relief) {
-      w->relief = NONE;
-      if (w->transit > 0) {
-        w->transit--;
-        slot = 1;
-      }
-    } else {
-      w->idle--;
-    }
-    uv_mutex_unlock(&w->lock);
-    if (slot) give_slot();
-  }
+  if (status == UV_ECANCELED) give_back(w, r);
   top_up(w);
-  uvf__hub_unbusy(hub);
+  uvf__hub_unbusy(w->hub);
 }
 
+/* Applied on the loop, which is open: the place in the line is counted in busy. */
 static void on_grant(uvf__post_t *post, int closed) {
-  uvf__workers_t *w = UVF__CONTAINER(post, uvf__workers_t, grant);
-  (void)closed; /* cannot be: it is counted in busy */
-  w->waiting = 0;
-  if (short_of_runners(w)) {
+  uvf__claimant_t *c = UVF__CONTAINER(post, uvf__claimant_t, grant);
+  uvf__workers_t *w = UVF__CONTAINER(c, uvf__workers_t, claim);
+  (void)closed;
+  atomic_store(&c->waiting, 0);
+  if (w->jobs > atomic_load(&w->alive)) {
     add_runner(w);
     top_up(w);
   } else {
-    give_slot();
+    uvf__share_give();
   }
   uvf__hub_unbusy(w->hub);
 }
 
+/* The same: the runner that asked is not back. */
 static void on_want_relief(uvf__post_t *post, int closed) {
   uvf__workers_t *w = UVF__CONTAINER(post, uvf__workers_t, want_relief);
-  (void)closed; /* cannot be: the runner that asked is not back */
+  (void)closed;
   if (w->jobs > 0) {
     queue_relief(w);
     return;
   }
-  uv_mutex_lock(&w->lock);
-  if (w->relief == ASKED) w->relief = NONE;
-  uv_mutex_unlock(&w->lock);
+  lock(w);
+  if (w->relief == RELIEF_ASKED) w->relief = RELIEF_NONE;
+  unlock(w);
 }
 
 void uvf__workers_push(uvf__workers_t *w, uvf_work_t *job) {
-  int short_of;
+  uvf_work_t *newest = atomic_load_explicit(&w->inbox, memory_order_relaxed);
   w->jobs++;
   job->uvf__run = UVF__RUN_QUEUED;
-  job->uvf__qnext = NULL;
-  uv_mutex_lock(&w->lock);
-  job->uvf__qprev = w->tail;
-  if (w->tail != NULL) {
-    w->tail->uvf__qnext = job;
-  } else {
-    w->head = job;
-  }
-  w->tail = job;
-  w->queued++;
-  short_of = w->queued > w->idle + w->transit;
-  uv_mutex_unlock(&w->lock);
-  if (short_of && !w->waiting && take_slot(w)) add_runner(w);
+  do {
+    job->uvf__qnext = newest;
+  } while (!atomic_compare_exchange_weak(&w->inbox, &newest, job));
+  top_up(w);
 }
 
 int uvf__workers_withdraw(uvf__workers_t *w, uvf_work_t *job) {
   int queued;
-  uv_mutex_lock(&w->lock);
+  lock(w);
   queued = job->uvf__run == UVF__RUN_QUEUED;
   if (queued) {
-    uvf_work_t *next = job->uvf__qnext;
-    uvf_work_t *prev = job->uvf__qprev;
-    if (next != NULL) {
-      next->uvf__qprev = prev;
-    } else {
-      w->tail = prev;
-    }
-    if (prev != NULL) {
-      prev->uvf__qnext = next;
-    } else {
-      w->head = next;
-    }
-    w->queued--;
+    take_inbox(w); /* it may be in there, where it cannot be reached */
+    unqueue(w, job);
   }
-  uv_mutex_unlock(&w->lock);
+  unlock(w);
   return queued;
 }
 
 void uvf__workers_back(uvf__workers_t *w) {
-  if (--w->jobs == 0 && (w->out != NULL || w->waiting)) trim(w);
+  if (--w->jobs == 0 && (w->out != NULL || atomic_load(&w->claim.waiting))) trim(w);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------------------------- */
@@ -440,10 +404,10 @@ int uvf__workers_get(uvf__hub_t *hub, uvf__workers_t **out) {
   }
   err = uvf__hub_enter(hub, "uvf_work_start");
   if (err != 0) return err;
-  uv_once(&share_once, share_init);
+  uvf__share_init();
   w = uvf__malloc(sizeof *w);
   if (w == NULL) return UV_ENOMEM;
-  *w = (uvf__workers_t){0};
+  memset(w, 0, sizeof *w);
   err = uv_mutex_init(&w->lock);
   if (err != 0) {
     uvf__free(w);
@@ -451,7 +415,8 @@ int uvf__workers_get(uvf__hub_t *hub, uvf__workers_t **out) {
   }
   w->ext.destroy = destroy;
   w->hub = hub;
-  w->grant.apply = on_grant;
+  w->claim.hub = hub;
+  w->claim.grant.apply = on_grant;
   w->want_relief.apply = on_want_relief;
   w->first.w = w;
   uvf__link_push(&w->spare, &w->first.link);
