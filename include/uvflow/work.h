@@ -20,8 +20,9 @@
  * be running, and done must not touch what fn writes.
  *
  * The pool is libuv's own, shared with DNS and files. All jobs of all loops of the process hold at most uvf_work_limit() of its threads
- * (by default all but one, and at least one), and give a thread back after a few milliseconds if others wait for it. A job that
- * never returns blocks the exit of the process, as with uv_queue_work.
+ * (by default all but one, and at least one), and give a thread back after a few milliseconds, between two jobs, if others wait for it. Where the limit is
+ * the whole pool that takes a loop that turns: requests can be queued by a loop only, so while it is stuck in a long callback its jobs keep
+ * their threads rather than be stuck with it. A job that never returns blocks the exit of the process, as with uv_queue_work.
  */
 #ifndef UVFLOW_WORK_H
 #define UVFLOW_WORK_H

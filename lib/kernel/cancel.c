@@ -28,19 +28,39 @@ static UVF__COLD void await_claim(uvf_ctx_t *ctx) {
   }
 }
 
-int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data, int own_cause) {
+int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data) {
   int32_t live = 0;
   if (!atomic_compare_exchange_strong_explicit(&ctx->err, &live, UVF__ERR_CLAIMING, memory_order_acq_rel,
                                                memory_order_acquire)) {
     if (live == UVF__ERR_CLAIMING) await_claim(ctx);
     return 0;
   }
-  if (!own_cause) {
-    ctx->cause = cause;
-    ctx->cause_data = data;
-  }
+  ctx->cause = cause;
+  ctx->cause_data = data;
   atomic_store_explicit(&ctx->err, err, memory_order_release);
   return 1;
+}
+
+/* The one above that has the same deadline; NULL if it is this one's own. Constant, so any thread may follow it. (An any-of context has no deadline of its
+ * own: where it has a later parent's, that parent's end brings the cause, and only a remote child that is quicker misses it.) */
+static const uvf_ctx_t *deadline_from(const uvf_ctx_t *ctx) {
+  if (ctx->node.kind == UVF__CTX_REMOTE) {
+    const uvf_ctx_t *remote = uvf__remote_parent(ctx);
+    if (remote->deadline.at_ns == ctx->deadline.at_ns) return remote;
+  }
+  return ctx->parent != NULL && ctx->parent->deadline.at_ns == ctx->deadline.at_ns ? ctx->parent : NULL;
+}
+
+void uvf__ctx_claim_deadline(uvf_ctx_t *ctx) {
+  const uvf_ctx_t *owner = ctx;
+  const uvf_ctx_t *above;
+  while ((above = deadline_from(owner)) != NULL) owner = above;
+  if (owner->node.kind == UVF__CTX_TIMEOUT_CAUSE || owner->node.kind == UVF__CTX_DEADLINE_CAUSE) {
+    const uvf__dctx_t *d = (const uvf__dctx_t *)owner;
+    uvf__ctx_claim(ctx, UV_ETIMEDOUT, d->cause, d->data);
+  } else {
+    uvf__ctx_claim(ctx, UV_ETIMEDOUT, UV_ETIMEDOUT, NULL);
+  }
 }
 
 /* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay linked until their provider
@@ -71,7 +91,7 @@ static uvf_ctx_t *next_child(uvf_ctx_t *n) {
       continue;
     }
     child = node->kind == UVF__NODE_ANY_LINK ? uvf__any_target(node) : UVF__CONTAINER(node, uvf_ctx_t, node);
-    uvf__ctx_claim(child, uvf__ctx_err(n), n->cause, n->cause_data, 0);
+    uvf__ctx_claim(child, uvf__ctx_err(n), n->cause, n->cause_data);
     return child;
   }
   return NULL;
@@ -114,7 +134,7 @@ static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) 
             "a root or without_cancel context cannot be cancelled: close the root, or derive with_cancel and cancel that");
   if (ctx->node.kind <= UVF__CTX_TODO || ctx->node.kind == UVF__CTX_WITHOUT_CANCEL) return;
   if (uvf__on_loop(uvf__ctx_hub(ctx))) {
-    uvf__ctx_claim(ctx, UV_ECANCELED, cause, data, 0);
+    uvf__ctx_claim(ctx, UV_ECANCELED, cause, data);
     uvf__ctx_end(ctx); /* also when another thread had claimed it and its post is still on the way */
   } else {
     uvf__ctx_cancel_foreign(ctx, UV_ECANCELED, cause, data);

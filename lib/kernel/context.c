@@ -58,7 +58,7 @@ int uvf__ctx_new(uvf_ctx_t *parent, uint8_t kind, const char *function, uvf_ctx_
   hub = uvf__ctx_hub(parent);
   err = uvf__hub_enter(hub, function);
   if (UVF__UNLIKELY(err != 0)) return err;
-  ctx = uvf__pool_alloc(kind == UVF__CTX_VALUE ? &hub->values : &hub->nodes, &index);
+  ctx = uvf__pool_alloc(kind >= UVF__CTX_TIMEOUT_CAUSE && kind <= UVF__CTX_VALUE ? &hub->wide : &hub->nodes, &index);
   if (UVF__UNLIKELY(ctx == NULL)) return UV_ENOMEM;
   uvf__ctx_init(ctx, parent->root, parent, kind, index);
   *out = ctx;
@@ -68,7 +68,7 @@ int uvf__ctx_new(uvf_ctx_t *parent, uint8_t kind, const char *function, uvf_ctx_
 void uvf__ctx_plant(uvf_ctx_t *ctx, uvf_ctx_t *above) {
   int err = uvf__ctx_err(above);
   if (UVF__UNLIKELY(err != 0)) {
-    uvf__ctx_claim(ctx, err, above->cause, above->cause_data, 0);
+    uvf__ctx_claim(ctx, err, above->cause, above->cause_data);
     uvf__ctx_end(ctx);
     return;
   }
@@ -91,27 +91,26 @@ int uvf_ctx_with_cancel(uvf_ctx_t *parent, uvf_ctx_t **out) {
   return 0;
 }
 
-/* All four deadline calls. now_ns is the clock read at the call. */
+/* All four deadline calls. now_ns is the clock read at the call; cause and data are for the two kinds that have them. */
 static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64_t now_ns, int cause, void *data,
                          const char *function, uvf_ctx_t **out) {
   uvf_ctx_t *ctx;
   int err = uvf__ctx_new(parent, kind, function, &ctx);
   if (UVF__UNLIKELY(err != 0)) return err;
   *out = ctx;
+  if (kind == UVF__CTX_TIMEOUT_CAUSE || kind == UVF__CTX_DEADLINE_CAUSE) {
+    ((uvf__dctx_t *)ctx)->cause = cause != 0 ? cause : UV_ETIMEDOUT;
+    ((uvf__dctx_t *)ctx)->data = data;
+  }
   if (at_ns >= parent->deadline.at_ns) { /* the parent's will end it no later */
     uvf__ctx_plant(ctx, parent);
     return 0;
   }
   ctx->deadline.at_ns = at_ns;
-  if (cause != UV_ETIMEDOUT || data != NULL) {
-    ctx->cause = cause;
-    ctx->cause_data = data;
-    ctx->node.flags |= UVF__CTX_OWN_CAUSE;
-  }
   uvf__ctx_plant(ctx, parent);
   if (ctx->node.flags & UVF__CTX_OVER) return 0;
   if (UVF__UNLIKELY(at_ns <= now_ns)) {
-    uvf__ctx_claim(ctx, UV_ETIMEDOUT, UV_ETIMEDOUT, NULL, ctx->node.flags & UVF__CTX_OWN_CAUSE);
+    uvf__ctx_claim_deadline(ctx);
     uvf__ctx_end(ctx);
     return 0;
   }
@@ -119,32 +118,32 @@ static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64
   return 0;
 }
 
-static int with_timeout(uvf_ctx_t *parent, uint64_t timeout_ms, int cause, void *data, const char *function, uvf_ctx_t **out) {
+static int with_timeout(uvf_ctx_t *parent, uint8_t kind, uint64_t timeout_ms, int cause, void *data, const char *function,
+                        uvf_ctx_t **out) {
   uint64_t now_ns;
   uint64_t at_ns = UVF_NO_DEADLINE;
   if (parent == NULL || out == NULL) return UV_EINVAL;
   now_ns = uvf__clock_ns();
   if (timeout_ms < (UINT64_MAX - now_ns) / NS_PER_MS) at_ns = now_ns + timeout_ms * NS_PER_MS;
-  return with_deadline(parent, UVF__CTX_TIMEOUT, at_ns, now_ns, cause, data, function, out);
+  return with_deadline(parent, kind, at_ns, now_ns, cause, data, function, out);
 }
 
 int uvf_ctx_with_timeout(uvf_ctx_t *parent, uint64_t timeout_ms, uvf_ctx_t **out) {
-  return with_timeout(parent, timeout_ms, UV_ETIMEDOUT, NULL, "uvf_ctx_with_timeout", out);
+  return with_timeout(parent, UVF__CTX_TIMEOUT, timeout_ms, 0, NULL, "uvf_ctx_with_timeout", out);
 }
 
 int uvf_ctx_with_timeout_cause(uvf_ctx_t *parent, uint64_t timeout_ms, int cause, void *data, uvf_ctx_t **out) {
-  return with_timeout(parent, timeout_ms, cause != 0 ? cause : UV_ETIMEDOUT, data, "uvf_ctx_with_timeout_cause", out);
+  return with_timeout(parent, UVF__CTX_TIMEOUT_CAUSE, timeout_ms, cause, data, "uvf_ctx_with_timeout_cause", out);
 }
 
 int uvf_ctx_with_deadline(uvf_ctx_t *parent, uint64_t deadline_ns, uvf_ctx_t **out) {
   if (parent == NULL || out == NULL) return UV_EINVAL;
-  return with_deadline(parent, UVF__CTX_DEADLINE, deadline_ns, uvf__clock_ns(), UV_ETIMEDOUT, NULL,
-                       "uvf_ctx_with_deadline", out);
+  return with_deadline(parent, UVF__CTX_DEADLINE, deadline_ns, uvf__clock_ns(), 0, NULL, "uvf_ctx_with_deadline", out);
 }
 
 int uvf_ctx_with_deadline_cause(uvf_ctx_t *parent, uint64_t deadline_ns, int cause, void *data, uvf_ctx_t **out) {
   if (parent == NULL || out == NULL) return UV_EINVAL;
-  return with_deadline(parent, UVF__CTX_DEADLINE, deadline_ns, uvf__clock_ns(), cause != 0 ? cause : UV_ETIMEDOUT, data,
+  return with_deadline(parent, UVF__CTX_DEADLINE_CAUSE, deadline_ns, uvf__clock_ns(), cause, data,
                        "uvf_ctx_with_deadline_cause", out);
 }
 
@@ -219,7 +218,7 @@ void uvf_ctx_release(uvf_ctx_t *ctx) {
 }
 
 void uvf__ctx_cancel_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
-  if (uvf__ctx_claim(ctx, err, cause, data, 0)) ask(ctx, UVF__ASK_CANCEL);
+  if (uvf__ctx_claim(ctx, err, cause, data)) ask(ctx, UVF__ASK_CANCEL);
 }
 
 /* No bit asked: the drop at the end of posted() is all. Not owed to the loop: only memory waits. */
@@ -257,9 +256,11 @@ void uvf__ctx_free(uvf_ctx_t *ctx) {
       uvf__free(ctx);
       uvf__hub_unref(hub);
       break;
-    case UVF__CTX_ANY:
-    case UVF__CTX_REMOTE: uvf__free(ctx); break;
-    case UVF__CTX_VALUE: uvf__pool_free(&hub->values, ctx, ctx->node.index); break;
+    case UVF__CTX_ANY: uvf__free(ctx); break;
+    case UVF__CTX_REMOTE: uvf__remote_free_block(ctx); break;
+    case UVF__CTX_TIMEOUT_CAUSE:
+    case UVF__CTX_DEADLINE_CAUSE:
+    case UVF__CTX_VALUE: uvf__pool_free(&hub->wide, ctx, ctx->node.index); break;
     default: uvf__pool_free(&hub->nodes, ctx, ctx->node.index); break;
   }
 }

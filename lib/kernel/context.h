@@ -15,6 +15,8 @@ enum {
   UVF__CTX_CANCEL,
   UVF__CTX_TIMEOUT,
   UVF__CTX_DEADLINE,
+  UVF__CTX_TIMEOUT_CAUSE,
+  UVF__CTX_DEADLINE_CAUSE,
   UVF__CTX_VALUE,
   UVF__CTX_WITHOUT_CANCEL,
   UVF__CTX_ANY,
@@ -25,9 +27,8 @@ enum {
 };
 
 enum {
-  UVF__CTX_OVER = 1,         /* the loop has ended it: out of the tree, its operations claimed */
-  UVF__CTX_OWN_CAUSE = 2,    /* cause fields hold the cause its deadline will give */
-  UVF__CTX_CLOSED_ROOT = 4
+  UVF__CTX_OVER = 1,       /* the loop has ended it: out of the tree, its operations claimed */
+  UVF__CTX_CLOSED_ROOT = 2
 };
 
 /* Values of err beyond the public ones: claimed, the cause is being written. Read as "live". */
@@ -74,6 +75,13 @@ typedef struct uvf__vctx_s {
   uvf_value_free_cb free_cb;
 } uvf__vctx_t;
 
+/* Kinds *_CAUSE: the cause that its deadline gives; constant. */
+typedef struct uvf__dctx_s {
+  uvf_ctx_t ctx;
+  int32_t cause;
+  void *data;
+} uvf__dctx_t;
+
 struct uvf__root_s {
   uvf_ctx_t ctx;
   uvf__hub_t *hub;
@@ -91,8 +99,11 @@ static inline int uvf__ctx_err(const uvf_ctx_t *ctx) {
   return err > 0 ? 0 : err;
 }
 
-/* Fixes err and cause if nobody has; returns 1 if it was this call. When it returns err is set in any case. With own_cause the cause fields stay. */
-int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data, int own_cause);
+/* Fixes err and cause if nobody has; returns 1 if it was this call. When it returns err is set in any case. */
+int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data);
+
+/* The same for the deadline, with the cause that was given with it: to this context, or to the one it has its deadline from. */
+void uvf__ctx_claim_deadline(uvf_ctx_t *ctx);
 
 /* Carries out the end of a context that was claimed: its whole subtree on this loop is over when it returns. Loop thread. */
 void uvf__ctx_end(uvf_ctx_t *ctx);
@@ -141,6 +152,8 @@ void uvf__any_unlink(uvf_ctx_t *ctx);
 void uvf__bridge_parent_over(uvf__node_t *bridge);
 void uvf__bridge_detach(uvf_ctx_t *ctx);
 void uvf__remote_free(uvf_ctx_t *ctx);
+const uvf_ctx_t *uvf__remote_parent(const uvf_ctx_t *ctx);
+void uvf__remote_free_block(uvf_ctx_t *ctx);
 
 /* root.c */
 void uvf__root_live(uvf_ctx_t *ctx);

@@ -13,8 +13,8 @@
 
 #define MAX_DEPTH 64
 
-static const char *const kind_names[] = {"background", "todo", "with_cancel", "with_timeout", "with_deadline", "with_value",
-                                         "without_cancel", "with_any", "with_remote", "any link", "bridge"};
+static const char *const kind_names[] = {"background", "todo", "with_cancel", "with_timeout", "with_deadline",
+                                         "with_timeout", "with_deadline", "with_value", "without_cancel", "with_any", "with_remote", "any link", "bridge"};
 
 void uvf_ctx_set_name(uvf_ctx_t *ctx, const char *name) {
   if (ctx != NULL) ctx->name = name;

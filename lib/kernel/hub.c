@@ -261,7 +261,7 @@ void uvf__hub_run_deadlines(uvf__hub_t *hub) {
   while (due != NULL) {
     uvf_ctx_t *ctx = UVF__CONTAINER(due, uvf_ctx_t, deadline.link);
     uvf__wheel_disarm(&hub->wheel, &ctx->deadline);
-    uvf__ctx_claim(ctx, UV_ETIMEDOUT, UV_ETIMEDOUT, NULL, ctx->node.flags & UVF__CTX_OWN_CAUSE);
+    uvf__ctx_claim_deadline(ctx);
     uvf__ctx_end(ctx);
   }
 }
@@ -319,7 +319,7 @@ static int hub_new(uv_loop_t *loop, uvf__hub_t **out) {
   hub->timer_due_ns = UINT64_MAX;
   uvf__wheel_init(&hub->wheel, uvf__clock_ns());
   uvf__pool_init(&hub->nodes, sizeof(uvf_ctx_t));
-  uvf__pool_init(&hub->values, sizeof(uvf__vctx_t));
+  uvf__pool_init(&hub->wide, sizeof(uvf__vctx_t));
   err = uv_mutex_init(&hub->gate);
   if (err != 0) goto no_mutex;
   err = uv_async_init(loop, &hub->async, on_async);
@@ -363,7 +363,7 @@ void uvf__hub_unref(uvf__hub_t *hub) {
     if (hub->exts[i] != NULL) hub->exts[i]->destroy(hub->exts[i]);
   }
   uvf__pool_destroy(&hub->nodes);
-  uvf__pool_destroy(&hub->values);
+  uvf__pool_destroy(&hub->wide);
   uv_mutex_destroy(&hub->gate);
   uvf__free(hub);
 }

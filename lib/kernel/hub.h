@@ -57,7 +57,7 @@ struct uvf__hub_s {
   uint64_t timer_due_ns;     /* when `timer` will run the wheel; UINT64_MAX: not started */
   uint64_t busy;             /* requests of ours that libuv still has (runners): the handles wait for them */
   uvf__pool_t nodes;         /* contexts */
-  uvf__pool_t values;        /* contexts with a value */
+  uvf__pool_t wide;          /* those with a value or a deadline's cause */
   uvf__ext_t *exts[UVF__EXT_COUNT];
   uint64_t ncontexts, nlive, nops, ndelivered;
   uvf__root_t *roots;        /* not closed completely, linked by root->next */

@@ -3,7 +3,8 @@
  * A child on another loop. The child lives on loop B, under a context of B; a bridge stands in its parent's list of children on loop A.
  *
  * Invariants
- * 1. The bridge belongs to A from the attach post on: A's thread links it, unlinks it and, when the detach post comes, frees it. B sends exactly one
+ * 1. Child and bridge are one block; the last of the two to be done with frees it. The bridge belongs to A from the attach post on: A's thread links it,
+ *    unlinks it and, when the detach post comes, is done with it. B sends exactly one
  *    attach and, when the child is over or freed, exactly one detach; posts of one thread to one hub are applied in order.
  * 2. bridge->child is guarded by bridge->lock: B clears it before the child can be freed, A cancels the child while it holds the lock. Cancelling
  *    from A is a claim and a post, no user code.
@@ -28,9 +29,19 @@ typedef struct bridge_s {
 
 typedef struct remote_s {
   uvf_ctx_t ctx;
-  uvf_ctx_t *parent; /* on A; a reference */
-  bridge_t *bridge;  /* NULL once detached */
+  uvf_ctx_t *parent;   /* on A; a reference */
+  int attached;        /* B: the bridge stands, or is about to */
+  _Atomic(int) owners; /* of the block: the child, and the bridge while A has it */
+  bridge_t bridge;
 } remote_t;
+
+static remote_t *remote_of(bridge_t *bridge) { return UVF__CONTAINER(bridge, remote_t, bridge); }
+
+static void leave_block(remote_t *remote) {
+  if (atomic_fetch_sub(&remote->owners, 1) != 1) return;
+  uv_mutex_destroy(&remote->bridge.lock);
+  uvf__free(remote);
+}
 
 static void cancel_child(bridge_t *bridge) {
   uvf_ctx_t *parent = bridge->parent;
@@ -61,11 +72,6 @@ static void apply_attach(uvf__post_t *post, int closed) {
   uvf__link_push(&parent->children, &bridge->node.link);
 }
 
-static void bridge_free(bridge_t *bridge) {
-  uv_mutex_destroy(&bridge->lock);
-  uvf__free(bridge);
-}
-
 static void apply_detach(uvf__post_t *post, int closed) {
   bridge_t *bridge = UVF__CONTAINER(post, bridge_t, detach);
   uvf_ctx_t *parent = bridge->parent;
@@ -73,7 +79,7 @@ static void apply_detach(uvf__post_t *post, int closed) {
     uvf__link_remove(&bridge->node.link);
     parent->node.holds--;
   }
-  bridge_free(bridge);
+  leave_block(remote_of(bridge));
   if (!closed) {
     uvf_ctx_release(parent);
   } else if (atomic_fetch_sub_explicit(&parent->refs, 1, memory_order_acq_rel) == 1) {
@@ -84,58 +90,71 @@ static void apply_detach(uvf__post_t *post, int closed) {
 /* B: the child is over or freed. */
 void uvf__bridge_detach(uvf_ctx_t *ctx) {
   remote_t *remote = (remote_t *)(void *)ctx;
-  bridge_t *bridge = remote->bridge;
-  uvf__hub_t *hub;
-  if (bridge == NULL) return;
-  remote->bridge = NULL;
-  hub = uvf__ctx_hub(bridge->parent);
+  bridge_t *bridge = &remote->bridge;
+  if (!remote->attached) return;
+  remote->attached = 0;
   uv_mutex_lock(&bridge->lock);
   bridge->child = NULL;
   uv_mutex_unlock(&bridge->lock);
-  uvf__hub_post(hub, (uintptr_t)&bridge->detach | UVF__POST_CALL); /* A's from here on */
+  uvf__hub_post(uvf__ctx_hub(bridge->parent), (uintptr_t)&bridge->detach | UVF__POST_CALL); /* A's from here on */
 }
+
+const uvf_ctx_t *uvf__remote_parent(const uvf_ctx_t *ctx) { return ((const remote_t *)(const void *)ctx)->parent; }
 
 void uvf__remote_free(uvf_ctx_t *ctx) { uvf_ctx_release(((remote_t *)(void *)ctx)->parent); }
 
-static int bridge_new(uvf_ctx_t *parent, uvf_ctx_t *child, bridge_t **out) {
-  bridge_t *bridge = uvf__malloc(sizeof *bridge);
+void uvf__remote_free_block(uvf_ctx_t *ctx) { leave_block((remote_t *)(void *)ctx); }
+
+static int remote_new(uvf_ctx_t *parent, remote_t **out) {
+  remote_t *remote = uvf__malloc(sizeof *remote);
+  bridge_t *bridge;
   int err;
-  if (bridge == NULL) return UV_ENOMEM;
+  if (remote == NULL) return UV_ENOMEM;
+  remote->parent = parent;
+  remote->attached = 0;
+  atomic_init(&remote->owners, 1);
+  bridge = &remote->bridge;
   memset(bridge, 0, sizeof *bridge);
   bridge->node.kind = UVF__NODE_BRIDGE;
   bridge->attach.apply = apply_attach;
   bridge->detach.apply = apply_detach;
   bridge->parent = parent;
-  bridge->child = child;
+  bridge->child = &remote->ctx;
   err = uv_mutex_init(&bridge->lock);
   if (err != 0) {
-    uvf__free(bridge);
+    uvf__free(remote);
     return err;
   }
-  *out = bridge;
+  *out = remote;
   return 0;
 }
 
 /* B's thread: makes the child follow a parent that was live a moment ago. */
-static void follow(remote_t *remote, bridge_t *bridge) {
+static void follow(remote_t *remote) {
   uvf_ctx_t *ctx = &remote->ctx;
   uvf_ctx_t *parent = remote->parent;
   int err;
-  remote->bridge = bridge;
+  remote->attached = 1;
+  atomic_store(&remote->owners, 2);
   uvf_ctx_retain(parent); /* the bridge's */
-  uvf__hub_post(uvf__ctx_hub(parent), (uintptr_t)&bridge->attach | UVF__POST_CALL);
+  uvf__hub_post(uvf__ctx_hub(parent), (uintptr_t)&remote->bridge.attach | UVF__POST_CALL);
   err = uvf__ctx_err(parent);
   if (err != 0) {
-    uvf__ctx_claim(ctx, err, parent->cause, parent->cause_data, 0);
+    uvf__ctx_claim(ctx, err, parent->cause, parent->cause_data);
     uvf__ctx_end(ctx);
-  } else if (ctx->deadline.at_ns < ctx->parent->deadline.at_ns) {
-    uvf__ctx_arm(ctx); /* its own loop watches it: the parent's may be stuck */
+    return;
   }
+  if (ctx->deadline.at_ns >= ctx->parent->deadline.at_ns) return;
+  if (ctx->deadline.at_ns <= uvf__clock_ns()) { /* the parent's loop is late */
+    uvf__ctx_claim_deadline(ctx);
+    uvf__ctx_end(ctx);
+    return;
+  }
+  uvf__ctx_arm(ctx); /* its own loop watches it: the parent's may be stuck */
 }
 
 int uvf_ctx_with_remote(uvf_ctx_t *local, uvf_ctx_t *parent, uvf_ctx_t **out) {
   remote_t *remote;
-  bridge_t *bridge;
   int err;
   if (local == NULL || parent == NULL || out == NULL) return UV_EINVAL;
   if (uvf__ctx_hub(local) == uvf__ctx_hub(parent)) {
@@ -146,24 +165,16 @@ int uvf_ctx_with_remote(uvf_ctx_t *local, uvf_ctx_t *parent, uvf_ctx_t **out) {
   }
   err = uvf__hub_enter(uvf__ctx_hub(local), "uvf_ctx_with_remote");
   if (err != 0) return err;
-  remote = uvf__malloc(sizeof *remote);
-  if (remote == NULL) return UV_ENOMEM;
-  err = bridge_new(parent, &remote->ctx, &bridge);
+  err = remote_new(uvf_ctx_retain(parent), &remote);
   if (err != 0) {
-    uvf__free(remote);
+    uvf_ctx_release(parent);
     return err;
   }
   uvf__ctx_init(&remote->ctx, local->root, local, UVF__CTX_REMOTE, 0);
   remote->ctx.values = parent->values;
   if (parent->deadline.at_ns < remote->ctx.deadline.at_ns) remote->ctx.deadline.at_ns = parent->deadline.at_ns;
-  remote->parent = uvf_ctx_retain(parent);
-  remote->bridge = NULL;
   uvf__ctx_plant(&remote->ctx, local);
-  if (remote->ctx.node.flags & UVF__CTX_OVER) {
-    bridge_free(bridge);
-  } else {
-    follow(remote, bridge);
-  }
+  if (!(remote->ctx.node.flags & UVF__CTX_OVER)) follow(remote);
   *out = &remote->ctx;
   return 0;
 }

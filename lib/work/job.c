@@ -27,7 +27,9 @@ static uvf__workers_t *workers_of(uvf_op_t *op) {
 
 void uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
   uvf_op_t *op = (uvf_op_t *)(void *)job;
-  int result = job->uvf__fn(job);
+  int result = 0;
+  /* Not begun when it is claimed or its context is over, though the loop may not have come to withdraw it. */
+  if (uvf__u32_load(&op->uvf__state) == UVF__OP_PENDING && uvf__ctx_err(job->ctx) == 0) result = job->uvf__fn(job);
   if (uvf__op_claim(op)) {
     int err = uvf__ctx_err(job->ctx); /* it may have ended on another thread, its loop not knowing yet */
     op->status = err != 0 ? err : result;

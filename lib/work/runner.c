@@ -8,8 +8,8 @@
  * a pool thread. The second cannot be asked for; so the runner has the loop queue one more request, the relief, behind whatever waits. A
  * relief that is still queued at the next quantum shows that the pool is full: the runner leaves it its slot and returns. A relief that was
  * started meanwhile shows that there was a free thread, and there is no need. Requests can be queued by the loop only: a runner that
- * returned without a relief in the queue would leave its jobs stuck behind a busy loop, so for the pool's sake it never does. In a pool of one
- * thread, where each job keeps all others out, a relief is queued from the start.
+ * returned without a relief in the queue would leave its jobs stuck behind a busy loop, so for the pool's sake it never does. Where the limit
+ * lets us have the whole pool, so that there is no thread to spare, a relief is queued in advance.
  *
  * Invariants
  * 1. w->lock guards the outbox, `transit`, `relief`, runner->started, and job->uvf__run while it is QUEUED or RUNNING. It is held over no other lock and
@@ -210,8 +210,12 @@ static void work_until_done(uvf__workers_t *w) {
     int missed;
     if (verdict == HAND_OVER) return;
     atomic_fetch_sub(&w->alive, 1);
+    if (verdict == LEAVE) {
+      uvf__share_yield(&w->claim);
+      return;
+    }
     lock(w);
-    missed = verdict == GO_ON && !is_empty(w); /* invariant 3 */
+    missed = !is_empty(w); /* invariant 3 */
     if (!missed) {
       unlock(w);
       uvf__share_give();
@@ -274,7 +278,7 @@ static void queue_relief(uvf__workers_t *w) {
 static void add_runner(uvf__workers_t *w) {
   atomic_fetch_add(&w->alive, 1);
   if (queue_runner(w, 0) == 0) {
-    if (uvf__share_pool_size() == 1) queue_relief(w);
+    if (uvf__share_is_whole_pool() && atomic_load(&w->alive) >= uvf__share_pool_size()) queue_relief(w);
     return;
   }
   atomic_fetch_sub(&w->alive, 1);
@@ -288,7 +292,7 @@ static void top_up(uvf__workers_t *w) {
 /* Nothing to do: takes back what was not started, and the place in the line. */
 static void trim(uvf__workers_t *w) {
   uvf__link_t *next;
-  if (atomic_load(&w->claim.waiting) && uvf__share_leave(&w->claim)) uvf__hub_unbusy(w->hub);
+  if (atomic_load(&w->claim.stand) != UVF__CLAIM_NONE && uvf__share_leave(&w->claim)) uvf__hub_unbusy(w->hub);
   for (uvf__link_t *n = w->out; n != NULL; n = next) {
     runner_t *r = UVF__CONTAINER(n, runner_t, link);
     int started;
@@ -333,13 +337,14 @@ static void on_grant(uvf__post_t *post, int closed) {
   uvf__claimant_t *c = UVF__CONTAINER(post, uvf__claimant_t, grant);
   uvf__workers_t *w = UVF__CONTAINER(c, uvf__workers_t, claim);
   (void)closed;
-  atomic_store(&c->waiting, 0);
-  if (w->jobs > atomic_load(&w->alive)) {
-    add_runner(w);
-    top_up(w);
-  } else {
-    uvf__share_give();
+  if (uvf__share_arrived(c)) {
+    if (w->jobs > atomic_load(&w->alive)) {
+      add_runner(w);
+    } else {
+      uvf__share_give();
+    }
   }
+  top_up(w);
   uvf__hub_unbusy(w->hub);
 }
 
@@ -379,7 +384,7 @@ int uvf__workers_withdraw(uvf__workers_t *w, uvf_work_t *job) {
 }
 
 void uvf__workers_back(uvf__workers_t *w) {
-  if (--w->jobs == 0 && (w->out != NULL || atomic_load(&w->claim.waiting))) trim(w);
+  if (--w->jobs == 0 && (w->out != NULL || atomic_load(&w->claim.stand) != UVF__CLAIM_NONE)) trim(w);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------------------------- */

@@ -7,11 +7,16 @@
 
 #include "kernel/hub.h"
 
-/* A hub's place in the line for a slot. */
+/* Where a claimant stands. Its grant is a post: from GRANTED until that is applied it cannot join the line again, but the loop, when it is in need and
+ * too busy to have applied it, may use the slot at once (USED). */
+enum { UVF__CLAIM_NONE, UVF__CLAIM_IN_LINE, UVF__CLAIM_GRANTED, UVF__CLAIM_USED };
+
+/* A hub's place in the line for a slot; while it is not NONE it is counted in hub->busy. */
 typedef struct uvf__claimant_s {
-  uvf__post_t grant;     /* posted to the hub when it gets one; it must be counted in hub->busy while it waits */
+  uvf__post_t grant;  /* posted to the hub when it gets one */
   uvf__hub_t *hub;
-  _Atomic(int) waiting;  /* set when it joins the line, cleared by whoever applies the grant or leaves */
+  uint64_t since_ns;  /* when it was granted */
+  _Atomic(int) stand; /* written under the share's lock */
   struct uvf__claimant_s *next;
 } uvf__claimant_t;
 
@@ -21,17 +26,26 @@ void uvf__share_init(void);
 /* Threads of libuv's pool. */
 unsigned int uvf__share_pool_size(void);
 
-/* A slot now: 1; or a place in the line: 0 (nothing, if it has one). Loop thread. */
+/* A slot now: 1; or a place in the line: 0 (nothing new, if it has one). Loop thread. */
 int uvf__share_take(uvf__claimant_t *c);
 
 /* Gives a slot back: the first in the line has it then. Any thread. */
 void uvf__share_give(void);
 
-/* Out of the line: 1; 0 if the grant is on its way already. Loop thread. */
+/* The same for one that yields to others: if c is in the line itself, it goes behind them first. */
+void uvf__share_yield(uvf__claimant_t *c);
+
+/* Gives up its place, or the slot it was granted. 1: it is NONE now, and not counted any more: the caller sees to busy; 0: the post will come. Loop thread. */
 int uvf__share_leave(uvf__claimant_t *c);
+
+/* The grant's post has come: 1 if the slot is still to be used. Loop thread. */
+int uvf__share_arrived(uvf__claimant_t *c);
 
 /* More are held than allowed, since the limit was lowered. Any thread. */
 int uvf__share_over(void);
+
+/* Jobs may hold every thread of the pool: whoever else waits for one depends on us. Any thread. */
+int uvf__share_is_whole_pool(void);
 
 /* Somebody else than c is in the line. Any thread. */
 int uvf__share_wanted(uvf__claimant_t *c);
