@@ -113,7 +113,7 @@ UVF_EXTERN int uvf_ctx_with_any(uvf_ctx_t *const parents[], size_t n, uvf_ctx_t 
 
 /* A child on another loop: it lives under `local` (a root or any context of the loop whose thread calls this) and is over when `local` or
  * `parent` is, whichever ends first; its deadline is the earlier of the two, watched by its own loop; its values are parent's. The end of
- * `parent` reaches it when both loops have run. The caller must hold a reference to parent (on any loop) during the call. Closing the
+ * `parent` sets its err when the parent's loop carries that end out; its descendants and callbacks follow on its own loop. The caller must hold a reference to parent (on any loop) during the call. Closing the
  * parent's root ends the child but does not wait for it. When both are of one loop this is with_any({parent, local}). */
 UVF_EXTERN int uvf_ctx_with_remote(uvf_ctx_t *local, uvf_ctx_t *parent, uvf_ctx_t **ctx);
 

@@ -30,6 +30,7 @@
 
 #define QUANTUM_NS UINT64_C(2000000)
 #define LINGER_NS UINT64_C(10000)
+#define LINGER_PATIENCE 16u
 #define CHECK_MAX 64u /* jobs between two looks at the clock, at most */
 #define LOCK_SPINS 64
 
@@ -64,6 +65,7 @@ struct uvf__workers_s {
   uv_mutex_t lock;
   uvf_work_t *head; /* the outbox, oldest first */
   uvf_work_t *tail;
+  uint32_t in_vain; /* lingered, or not even tried, since it last paid */
   uint32_t transit; /* slots left by a runner for the relief */
   int relief;
 };
@@ -136,17 +138,20 @@ static uvf_work_t *pop(uvf__workers_t *w) {
 
 /* --- pool thread ---------------------------------------------------------------------------------------------------------------- */
 
-/* Spins for a moment while there is nothing to do: the next job of a busy loop is a microsecond away, waking a sleeping thread takes ten. Entered and
- * left under lock. */
+/* Spins for a moment while there is nothing to do: the next job of a busy loop is a microsecond away, waking a sleeping thread takes ten. Where it has
+ * not paid for a while, because jobs come far apart, it is tried only now and then. Entered and left under lock. */
 static uvf_work_t *linger(uvf__workers_t *w) {
-  uint64_t until_ns = uv_hrtime() + LINGER_NS;
+  uint64_t until_ns;
   uvf_work_t *job;
+  if (++w->in_vain > LINGER_PATIENCE && w->in_vain % LINGER_PATIENCE != 0) return NULL;
+  until_ns = uv_hrtime() + LINGER_NS;
   do {
     unlock(w);
     for (int i = 0; i < 32 && atomic_load_explicit(&w->inbox, memory_order_relaxed) == NULL; i++) UVF__PAUSE();
     lock(w);
     job = pop(w);
   } while (job == NULL && uv_hrtime() < until_ns);
+  if (job != NULL) w->in_vain = 0;
   return job;
 }
 
