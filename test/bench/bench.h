@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The bench: rows of implementations that do the same thing, sampled in turn.
+ *
+ * A row names what is measured, the goal, and up to four implementations: the library first, then what a program
+ * without it would write on plain libuv. The harness sets all of them up, warms each up, then takes five samples of
+ * each, interleaved (ours, raw, ours, raw ...), so that a change of the machine's mood hits them alike. A figure is
+ * the median; the smallest and largest sample stand beside it.
+ *
+ * Speed is never a test: a goal that was missed is printed, and the program still exits with 0.
+ */
+#ifndef UVFLOW_BENCH_H
+#define UVFLOW_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uvflow.h>
+
+#define BENCH_MAX_IMPLS 4
+#define BENCH_HOUR_MS UINT64_C(3600000)
+
+/* What one sample has gathered. Implementations add to it: what they leave out of `amount` is set-up that the row's
+ * text says is not timed. */
+typedef struct bench_sample_s {
+  uint64_t ops;    /* operations done */
+  uint64_t amount; /* ns, or bytes, that they took */
+  uint64_t cpu_ns; /* CPU time of the whole process meanwhile, where the row shows it */
+} bench_sample_t;
+
+typedef struct bench_impl_s {
+  const char *name;
+  void *(*setup)(size_t size);
+  /* Does about `ops` operations (whole rounds, at least one) and adds to the sample. */
+  void (*run)(void *state, uint64_t ops, bench_sample_t *sample);
+  void (*teardown)(void *state);
+} bench_impl_t;
+
+enum {
+  BENCH_BYTES = 1,       /* the figure is bytes, not ns */
+  BENCH_ONCE = 2,        /* one sample, no warm-up: the figure has no noise, or can be taken only once in a process */
+  BENCH_OWN_PROCESS = 4, /* run in a child process */
+  BENCH_ELAPSED = 8      /* most of it is untimed set-up: samples are measured by the clock, not by their amount */
+};
+
+typedef struct bench_row_s {
+  const char *name;     /* NULL ends the list */
+  const char *title;    /* one line for the table */
+  const char *what;     /* exactly what is timed, and what is not: for the reader who doubts */
+  const char *peer;     /* the best peer's figure, measured elsewhere: a constant */
+  double goal;          /* 0: none */
+  size_t size;          /* how many are outstanding, children, in flight ... */
+  unsigned int workers; /* not 0: in a child process with a pool of workers + 1 threads; CPU time is shown */
+  unsigned int flags;
+  const bench_impl_t *impls[BENCH_MAX_IMPLS]; /* ours first; NULL ends the list when it is shorter */
+} bench_row_t;
+
+/* Results of one implementation of one row. */
+typedef struct bench_result_s {
+  int there; /* 0: filtered out */
+  double median;
+  double min;
+  double max;
+  double cpu; /* CPU time per operation of the median sample; 0: not measured */
+} bench_result_t;
+
+typedef struct bench_options_s {
+  const char *row;      /* only this row, or the rows whose names begin so */
+  const char *impl;     /* only implementations whose names contain this */
+  unsigned int workers; /* not 0: set the pool up for this many workers and run pool rows in this process */
+  int quick;
+  int child; /* write results for the parent instead of a table */
+  const char *json;
+} bench_options_t;
+
+extern const bench_row_t bench_context_rows[];
+extern const bench_row_t bench_tree_rows[];
+extern const bench_row_t bench_value_rows[];
+extern const bench_row_t bench_bytes_rows[];
+extern const bench_row_t bench_watch_rows[];
+extern const bench_row_t bench_thread_rows[];
+extern const bench_row_t bench_job_rows[];
+
+/* --- for implementations (bench_loop.c) --------------------------------------------------------------------------- */
+
+/* A loop as a server's: something (here an async handle that nobody sends to) keeps it alive between requests, on both
+ * sides alike. */
+typedef struct bench_loop_s {
+  uv_loop_t loop;
+  uv_async_t listener;
+  uvf_ctx_t *root; /* NULL: plain libuv */
+} bench_loop_t;
+
+void bench_loop_open(bench_loop_t *b, int with_root);
+/* Closes root and loop; anything that stays open is a failure of the bench. */
+void bench_loop_close(bench_loop_t *b);
+/* One turn that does not block. */
+void bench_turn(bench_loop_t *b);
+
+/* Work that is put off to the loop must be paid too: rows that never need the loop give it a turn after this many
+ * operations. */
+#define BENCH_TURN_EVERY 256
+#define bench_turn_due(i) (((i) & (BENCH_TURN_EVERY - 1)) == BENCH_TURN_EVERY - 1)
+
+/* Says what failed and exits with 1. */
+_Noreturn void bench_fail(const char *what, int err);
+
+static inline void bench_must(const char *what, int err) {
+  if (err) bench_fail(what, err);
+}
+
+/* Never returns NULL. */
+void *bench_alloc(size_t n, size_t size);
+
+/* CPU time of the process so far. */
+uint64_t bench_cpu_ns(void);
+
+/* A result that the compiler must believe somebody reads. */
+extern volatile uintptr_t bench_sink;
+
+/* --- raw libuv, shared by several rows (bench_raw.c) -------------------------------------------------------------- */
+
+extern const bench_impl_t bench_raw_timer_naive;
+extern const bench_impl_t bench_raw_timer_pooled;
+extern const bench_impl_t bench_raw_timer_rotate;
+extern const bench_impl_t bench_raw_timer_random;
+extern const bench_impl_t bench_raw_timer_stop_all;
+extern const bench_impl_t bench_raw_timer_close_all;
+extern const bench_impl_t bench_raw_malloc;
+extern const bench_impl_t bench_raw_chase;
+
+/* --- running and printing ----------------------------------------------------------------------------------------- */
+
+/* Runs the row in this process. */
+void bench_run_row(const bench_row_t *row, const bench_options_t *o, bench_result_t results[BENCH_MAX_IMPLS]);
+/* Runs it in a child process of this program; bench_child_report is the other end of the pipe. */
+void bench_spawn_row(const bench_row_t *row, const bench_options_t *o, bench_result_t results[BENCH_MAX_IMPLS]);
+void bench_child_report(const bench_result_t results[BENCH_MAX_IMPLS]);
+
+void bench_table_begin(const bench_options_t *o);
+void bench_table_row(const bench_row_t *row, const bench_result_t results[BENCH_MAX_IMPLS]);
+/* Closes the JSON file; says how many rows were printed. */
+void bench_table_end(size_t rows);
+
+#endif
