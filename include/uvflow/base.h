@@ -22,10 +22,11 @@
  *                   | nothing
  *  the context      | the context's err: UV_ECANCELED or UV_ETIMEDOUT
  *
- *  - The request struct is the caller's memory. It must stay where it is until the callback has been entered (for jobs
- *    with a release callback: until that one has). From then on the library does not touch it.
+ *  - The request struct is the caller's memory. It must stay where it is until the callback has been entered (for
+ *    jobs with a release callback: until that one has). From then on the library does not touch it.
  *  - A start initialises the whole request except `data`, and reads none of it: it need not be zeroed.
- *  - No lock is held while a callback of yours runs: it may start, cancel, stop and release anything, itself included.
+ *  - No lock is held while a callback of yours runs: it may start, cancel, stop and release anything, itself
+ *    included.
  *  - Cancel, release and completion allocate nothing, so they cannot fail.
  *
  * Where the call may be made
@@ -34,12 +35,13 @@
  *  derive, start, stop, uvf_*_cancel of one operation, close   | the context's loop thread
  *  uvf_ctx_cancel, err, cause, value, deadline, retain, release | any thread that holds a reference
  *
- *  The loop thread is the one that runs the loop. Before the loop has first run it is the thread that set the root up, or
- *  whichever derived or started something last: a loop may be set up on one thread and run on another. Nothing here is safe
- *  to call from a signal handler.
+ *  The loop thread is the one that runs the loop. Before the loop has first run it is the thread that set the root
+ *  up, or whichever derived or started something last: a loop may be set up on one thread and run on another. Nothing
+ *  here is safe to call from a signal handler.
  *
- * Misuse (a call on the wrong thread, a request started twice, use after close) stops a debug build of the library with the name
- * of the function and the rule it broke. A release build returns UV_EINVAL where the function can return an error.
+ * Misuse (a call on the wrong thread, a request started twice, use after close) stops a debug build of the library
+ * with the name of the function and the rule it broke. A release build returns UV_EINVAL where the function can
+ * return an error.
  */
 #ifndef UVFLOW_BASE_H
 #define UVFLOW_BASE_H
@@ -77,25 +79,24 @@ UVF_EXTERN const char *uvf_version_string(void);
 /* A context; see context.h. Opaque, counted. */
 typedef struct uvf_ctx_s uvf_ctx_t;
 
-/* --- memory ------------------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
-/* Makes the library take its memory from malloc_func and give it back to free_func, as uv_replace_allocator does for libuv (the two
- * are independent). Both may be called on any thread. Memory must be aligned as malloc's.
- * Call it before the first background(): later it returns UV_EBUSY and changes nothing. UV_EINVAL: a NULL function. */
+/* Makes the library take its memory from malloc_func and give it back to free_func, as uv_replace_allocator does for
+ * libuv (the two are independent). Both may be called on any thread. Memory must be aligned as malloc's. Call it
+ * before the first background(): later it returns UV_EBUSY and changes nothing. UV_EINVAL: a NULL function. */
 UVF_EXTERN int uvf_replace_allocator(uv_malloc_func malloc_func, uv_free_func free_func);
 
-/* Contexts are kept for reuse in per-loop free lists (on by default, poisoned under AddressSanitizer). With on == 0 every context is
- * an allocation of its own, so that valgrind and other tools see each of them. Costs some 50 ns a context.
- * Call it before the first background(): later it returns UV_EBUSY and changes nothing. */
+/* Contexts are kept for reuse in per-loop free lists (on by default, poisoned under AddressSanitizer). With on == 0
+ * every context is an allocation of its own, so that valgrind and other tools see each of them. Costs some 50 ns a
+ * context. Call it before the first background(): later it returns UV_EBUSY and changes nothing. */
 UVF_EXTERN int uvf_use_free_lists(int on);
 
-/* --- operations -------------------------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------- */
 
-/* The fields that every request struct begins with.
- * data:   yours; the library neither reads nor writes it.
- * ctx:    read-only: the context the request runs under, from its start until its callback has returned (then the library's reference
- *         is gone: retain it in the callback to keep it).
- * status: read-only: 0 or UV_E*, the same that the callback is given; meaningful once that has been entered. */
+/* The fields that every request struct begins with. data:   yours; the library neither reads nor writes it. ctx:
+ * read-only: the context the request runs under, from its start until its callback has returned (then the library's
+ * reference is gone: retain it in the callback to keep it). status: read-only: 0 or UV_E*, the same that the callback
+ * is given; meaningful once that has been entered. */
 #define UVF_OP_FIELDS                                                                                                  \
   /* public */                                                                                                         \
   void *data;                                                                                                          \
@@ -116,17 +117,16 @@ typedef struct uvf_op_s {
   UVF_OP_FIELDS
 } uvf_op_t;
 
-/* Ends one operation early, and nothing else: its context goes on.
- * 0: claimed; the callback comes later with UV_ECANCELED. UV_EBUSY: too late: it had already ended (its callback may or may not have
- * run: the request must still be valid memory) or its result was committed; nothing changed. UV_EINVAL: NULL.
- * Loop thread. Does not block; the callback never runs inside. A watcher or guard is stopped with its own stop function instead
- * (UV_EINVAL). */
+/* Ends one operation early, and nothing else: its context goes on. 0: claimed; the callback comes later with
+ * UV_ECANCELED. UV_EBUSY: too late: it had already ended (its callback may or may not have run: the request must
+ * still be valid memory) or its result was committed; nothing changed. UV_EINVAL: NULL. Loop thread. Does not block;
+ * the callback never runs inside. A watcher or guard is stopped with its own stop function instead (UV_EINVAL). */
 UVF_EXTERN int uvf_op_cancel(uvf_op_t *op);
 
-/* --- where an operation was started (debug) ------------------------------------------------------------------------ */
+/* --- where an operation was started (debug) --------------------------------------------------- */
 
-/* Notes where the next operation of this thread starts, as a static string; the dump of a tree shows it. Called by the macros below when
- * your code is compiled without NDEBUG, ignored by a release build of the library. Any thread. */
+/* Notes where the next operation of this thread starts, as a static string; the dump of a tree shows it. Called by
+ * the macros below when your code is compiled without NDEBUG, ignored by a release build of the library. Any thread. */
 UVF_EXTERN void uvf__site(const char *site);
 
 #define UVF__STR2(x) #x

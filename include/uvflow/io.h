@@ -5,9 +5,9 @@
  * Guard: the handle tree
  * ======================
  *
- * A guard binds one uv_handle_t to a context: the end of the context closes the handle. The handles of a subtree are closed children's before
- * parents', within one context the last bound first, each exactly once, after the completions that were already due: a request's sockets are
- * closed when its operations have been answered.
+ * A guard binds one uv_handle_t to a context: the end of the context closes the handle. The handles of a subtree are
+ * closed children's before parents', within one context the last bound first, each exactly once, after the
+ * completions that were already due: a request's sockets are closed when its operations have been answered.
  */
 #ifndef UVFLOW_IO_H
 #define UVFLOW_IO_H
@@ -20,8 +20,9 @@ extern "C" {
 
 typedef struct uvf_guard_s uvf_guard_t;
 
-/* A guard; the caller's memory, commonly beside the handle in one struct. Valid until uvf_guard_stop or uvf_guard_close returned 0, or the
- * handle's close callback has been entered. `status` is the err of the context that closed the handle. */
+/* A guard; the caller's memory, commonly beside the handle in one struct. Valid until uvf_guard_stop or
+ * uvf_guard_close returned 0, or the handle's close callback has been entered. `status` is the err of the context
+ * that closed the handle. */
 struct uvf_guard_s {
   UVF_OP_FIELDS
   /* private */
@@ -29,12 +30,13 @@ struct uvf_guard_s {
   uv_close_cb uvf__close;
 };
 
-/* Binds handle to ctx: when ctx ends, the library calls uv_close(handle, close_cb), unless the handle is closing already. `close_cb` may
- * be NULL and is called by libuv. When ctx is already over the handle is closed soon, not inside this call.
- * Loop thread; the handle must be of the context's loop. Does not block. A guard does not hold the loop: an active handle does that. It holds
- * the context's memory. Closing the root closes every bound handle and waits for that; after the root's close callback none is open.
- * 0: bound. UV_EINVAL: a NULL argument but close_cb, a handle of another loop, or one that is closing. Misuse: a guard already bound.
- * The handle must not be closed by hand while it is bound: call uvf_guard_stop first, or uvf_guard_close. */
+/* Binds handle to ctx: when ctx ends, the library calls uv_close(handle, close_cb), unless the handle is closing
+ * already. `close_cb` may be NULL and is called by libuv. When ctx is already over the handle is closed soon, not
+ * inside this call. Loop thread; the handle must be of the context's loop. Does not block. A guard does not hold the
+ * loop: an active handle does that. It holds the context's memory. Closing the root closes every bound handle and
+ * waits for that; after the root's close callback none is open. 0: bound. UV_EINVAL: a NULL argument but close_cb, a
+ * handle of another loop, or one that is closing. Misuse: a guard already bound. The handle must not be closed by
+ * hand while it is bound: call uvf_guard_stop first, or uvf_guard_close. */
 UVF_EXTERN int uvf_guard_start(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *handle, uv_close_cb close_cb);
 
 /* Unbinds: from now on the handle is the caller's alone, and the guard's memory too.
@@ -42,8 +44,8 @@ UVF_EXTERN int uvf_guard_start(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *
  * Loop thread. Does not block. Works also when ctx has ended but the close was still due. */
 UVF_EXTERN int uvf_guard_stop(uvf_guard_t *guard);
 
-/* Unbinds and closes the handle now, with the close callback given at start. 0: closing. UV_EBUSY: the library had closed it already.
- * UV_EINVAL: NULL. Loop thread. close_cb does not run inside. */
+/* Unbinds and closes the handle now, with the close callback given at start. 0: closing. UV_EBUSY: the library had
+ * closed it already. UV_EINVAL: NULL. Loop thread. close_cb does not run inside. */
 UVF_EXTERN int uvf_guard_close(uvf_guard_t *guard);
 
 #define uvf_guard_start(ctx, guard, handle, close_cb) UVF__AT(uvf_guard_start(ctx, guard, handle, close_cb))

@@ -3,8 +3,9 @@
  * Guards: the end of a context closes a handle.
  *
  * Invariants (loop thread)
- * 1. A guard is an operation whose completion is uv_close(handle): so handles are closed in the order of completions, children's before parents', behind
- *    what was already due. The handle's close callback is the user's own, called by libuv.
+ * 1. A guard is an operation whose completion is uv_close(handle): so handles are closed in the order of completions,
+ *    children's before parents', behind what was already due. The handle's close callback is the user's own, called
+ *    by libuv.
  * 2. Until then it does not hold the loop: the handle does, if it is active and referenced.
  * 3. The library calls uv_close at most once per guard, and never on a handle that is closing.
  */

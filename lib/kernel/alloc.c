@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Invariants
- * 1. A slab is in `partial` exactly when it has a free block; a full slab is on no list and is found again through the block's index.
- * 2. `empty` counts the slabs of which no block is used. At most EMPTY_MAX are kept, so a burst's memory goes back to the system.
- * 3. A block that is free is poisoned under AddressSanitizer but for nothing: its free-list link is unpoisoned only while it is followed.
+ * 1. A slab is in `partial` exactly when it has a free block; a full slab is on no list and is found again through
+ *    the block's index.
+ * 2. `empty` counts the slabs of which no block is used. At most EMPTY_MAX are kept, so a burst's memory goes back to
+ *    the system.
+ * 3. A block that is free is poisoned under AddressSanitizer but for nothing: its free-list link is unpoisoned only
+ *    while it is followed.
  * 4. index == INDEX_SINGLE marks a block that is an allocation of its own (free lists switched off).
  */
 #include "kernel/alloc.h"
@@ -64,13 +67,13 @@ void uvf__free(void *p) {
   if (p != NULL) free_func(p);
 }
 
-/* --- slabs --- */
+/* --- slabs ------------------------------------------------------------------------------------ */
 
 typedef struct slab_s {
-  uvf__link_t link;  /* in pool->partial */
-  void *free;        /* blocks given back, newest first */
+  uvf__link_t link; /* in pool->partial */
+  void *free;       /* blocks given back, newest first */
   uint32_t used;
-  uint32_t fresh;    /* blocks never handed out start here */
+  uint32_t fresh; /* blocks never handed out start here */
 } slab_t;
 
 #define SLAB_HEADER 64u
@@ -87,11 +90,8 @@ static slab_t *slab_of(uvf__pool_t *pool, void *block, uint16_t index) {
   return (slab_t *)(void *)((char *)block - (size_t)index * pool->size - SLAB_HEADER);
 }
 
-static void slab_delete(slab_t *slab) {
-  void *raw = *slab_raw(slab);
-  uvf__link_remove(&slab->link);
-  uvf__free(raw);
-}
+/* Off its list already. */
+static void slab_delete(slab_t *slab) { uvf__free(*slab_raw(slab)); }
 
 static UVF__COLD slab_t *slab_new(uvf__pool_t *pool) {
   size_t bytes = sizeof(void *) + ALIGN + SLAB_HEADER + SLAB_BLOCKS * pool->size;
@@ -159,11 +159,12 @@ void uvf__pool_free(uvf__pool_t *pool, void *block, uint16_t index) {
   POISON(block, pool->size);
   if (--slab->used == 0 && ++pool->empty > EMPTY_MAX) {
     pool->empty--;
+    uvf__link_remove(&slab->link);
     slab_delete(slab);
   }
 }
 
 void uvf__pool_destroy(uvf__pool_t *pool) {
-  while (pool->partial != NULL) slab_delete(UVF__CONTAINER(pool->partial, slab_t, link));
+  while (pool->partial != NULL) slab_delete(UVF__CONTAINER(uvf__link_pop(&pool->partial), slab_t, link));
   pool->empty = 0;
 }

@@ -18,14 +18,15 @@ void uvf__alloc_settle(void);
 
 /* One size of block. Touched by one thread at a time: the loop thread, or after close whoever holds the hub's gate. */
 typedef struct uvf__pool_s {
-  size_t size;            /* of a block, a multiple of 64 */
-  uvf__link_t *partial;   /* slabs with a free block, most recently used first */
-  uint32_t empty;         /* slabs in `partial` of which no block is in use */
+  size_t size;          /* of a block, a multiple of 64 */
+  uvf__link_t *partial; /* slabs with a free block, most recently used first */
+  uint32_t empty;       /* slabs in `partial` of which no block is in use */
 } uvf__pool_t;
 
 void uvf__pool_init(uvf__pool_t *pool, size_t size);
 
-/* A block, 64-byte aligned when it comes from a slab, and in *index the number to give back to uvf__pool_free. NULL when out of memory. */
+/* A block, 64-byte aligned when it comes from a slab, and in *index the number to give back to uvf__pool_free. NULL
+ * when out of memory. */
 void *uvf__pool_alloc(uvf__pool_t *pool, uint16_t *index);
 void uvf__pool_free(uvf__pool_t *pool, void *block, uint16_t index);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A context of several parents. In the tree it is a child of the first; in each of the others' lists of children stands a link that leads to it.
+ * A context of several parents. In the tree it is a child of the first; in each of the others' lists of children
+ * stands a link that leads to it.
  *
  * Invariants (loop thread)
- * 1. The links are part of the context's block; each is listed from birth until the context is over or freed, whichever parent that came from.
- * 2. A listed link is a hold of its parent. Giving it back may free that parent, which may itself be such a context: to keep that from recursing, it
- *    is not dropped here but handed to the next drain.
+ * 1. The links are part of the context's block; each is listed from birth until the context is over or freed,
+ *    whichever parent that came from.
+ * 2. A listed link is a hold of its parent. Giving it back may free that parent, which may itself be such a context:
+ *    to keep that from recursing, it is not dropped here but handed to the next drain.
  */
 #include <string.h>
 

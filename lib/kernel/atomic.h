@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Atomics on plain fields. Public request structs must compile as C++, so they hold plain integers; inside the library the same field is only ever
- * accessed through these. Also the identity of a thread, and branch hints.
+ * Atomics on plain fields. Public request structs must compile as C++, so they hold plain integers; inside the
+ * library the same field is only ever accessed through these. Also the identity of a thread, and branch hints.
  */
 #ifndef UVF_KERNEL_ATOMIC_H
 #define UVF_KERNEL_ATOMIC_H
@@ -46,7 +46,8 @@ static inline int uvf__u32_claim(uint32_t *p, uint32_t from, uint32_t to) {
   return atomic_compare_exchange_strong_explicit((uvf__au32 *)p, &from, to, memory_order_acq_rel, memory_order_acquire);
 }
 
-/* A thread is known by the address of a thread-local of its own: one instruction, where uv_thread_self() is two calls. */
+/* A thread is known by the address of a thread-local of its own: one instruction, where uv_thread_self() is two
+ * calls. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(_WIN32) && !defined(__APPLE__)
 extern _Thread_local char uvf__thread_anchor __attribute__((tls_model("initial-exec")));
 #else

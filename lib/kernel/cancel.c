@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * How contexts end. Two steps: the claim (any thread) fixes err and cause of one context; the end (its loop thread) takes the claimed context's
- * whole subtree out of the tree.
+ * How contexts end. Two steps: the claim (any thread) fixes err and cause of one context; the end (its loop thread)
+ * takes the claimed context's whole subtree out of the tree.
  *
  * Invariants
- * 1. err goes 0 -> CLAIMING -> final. Only the thread that made the first step writes cause and cause_data, and only in between; err is
- *    stored with release, so whoever loads it finds the cause. CLAIMING lasts three stores; a loser of the claim waits for it, so that
- *    a cancel never returns before err is set.
- * 2. A descendant takes the err and cause of the context above it, not of the top: one that another thread had claimed keeps its own,
- *    and its descendants inherit that.
- * 3. The walk is iterative. While a context is on the path from the top to the present one it has a hold, and its node's next pointer, free since it
- *    left its list, leads back up. Every context is entered once (OVER), so the walk ends.
- * 4. Marking happens on the way down, completing on the way up: children's operations are ready before their parent's. Lists hold the newest
- *    first, and are taken in that order.
- * 5. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider inside its withdraw.
+ * 1. err goes 0 -> CLAIMING -> final. Only the thread that made the first step writes cause and cause_data, and only
+ *    in between; err is stored with release, so whoever loads it finds the cause. CLAIMING lasts three stores; a
+ *    loser of the claim waits for it, so that a cancel never returns before err is set.
+ * 2. A descendant takes the err and cause of the context above it, not of the top: one that another thread had
+ *    claimed keeps its own, and its descendants inherit that.
+ * 3. The walk is iterative. While a context is on the path from the top to the present one it has a hold, and its
+ *    node's next pointer, free since it left its list, leads back up. Every context is entered once (OVER), so the
+ *    walk ends.
+ * 4. Marking happens on the way down, completing on the way up: children's operations are ready before their
+ *    parent's. Lists hold the newest first, and are taken in that order.
+ * 5. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider
+ *    inside its withdraw.
  */
 #include <uv.h>
 
@@ -41,8 +43,9 @@ int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data) {
   return 1;
 }
 
-/* The one above that has the same deadline; NULL if it is this one's own. Constant, so any thread may follow it. (An any-of context has no deadline of its
- * own: where it has a later parent's, that parent's end brings the cause, and only a remote child that is quicker misses it.) */
+/* The one above that has the same deadline; NULL if it is this one's own. Constant, so any thread may follow it. (An
+ * any-of context has no deadline of its own: where it has a later parent's, that parent's end brings the cause, and
+ * only a remote child that is quicker misses it.) */
 static const uvf_ctx_t *deadline_from(const uvf_ctx_t *ctx) {
   if (ctx->node.kind == UVF__CTX_REMOTE) {
     const uvf_ctx_t *remote = uvf__remote_parent(ctx);
@@ -63,8 +66,8 @@ void uvf__ctx_claim_deadline(uvf_ctx_t *ctx) {
   }
 }
 
-/* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay linked until their provider
- * has them back. */
+/* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay
+ * linked until their provider has them back. */
 static void fail_ops(uvf_ctx_t *ctx) {
   int err = uvf__ctx_err(ctx);
   uvf_op_t *next;
@@ -130,8 +133,9 @@ void uvf__ctx_end(uvf_ctx_t *top) {
 static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) {
   if (ctx == NULL) return;
   (void)function;
-  UVF__RULE(ctx->node.kind > UVF__CTX_TODO && ctx->node.kind != UVF__CTX_WITHOUT_CANCEL, function,
-            "a root or without_cancel context cannot be cancelled: close the root, or derive with_cancel and cancel that");
+  UVF__RULE(
+      ctx->node.kind > UVF__CTX_TODO && ctx->node.kind != UVF__CTX_WITHOUT_CANCEL, function,
+      "a root or without_cancel context cannot be cancelled: close the root, or derive with_cancel and cancel that");
   if (ctx->node.kind <= UVF__CTX_TODO || ctx->node.kind == UVF__CTX_WITHOUT_CANCEL) return;
   if (uvf__on_loop(uvf__ctx_hub(ctx))) {
     uvf__ctx_claim(ctx, UV_ECANCELED, cause, data);

@@ -3,14 +3,17 @@
  * The life of a context: made, asked, retained, released, freed. How it ends is in cancel.c.
  *
  * Invariants
- * 1. A context is freed when refs, holds and post_flags are all 0. `holds` (children in memory, operations, links) is the loop thread's. `refs` reaches 0
- *    only on the loop thread: another thread that has the last reference gives it to the loop with a post instead of dropping it (ASK_RELEASE).
- *    So while refs is 0 no other thread touches the context, except a pool thread in a job's fn, and that job is a hold.
+ * 1. A context is freed when refs, holds and post_flags are all 0. `holds` (children in memory, operations, links) is
+ *    the loop thread's. `refs` reaches 0 only on the loop thread: another thread that has the last reference gives it
+ *    to the loop with a post instead of dropping it (ASK_RELEASE). So while refs is 0 no other thread touches the
+ *    context, except a pool thread in a job's fn, and that job is a hold.
  * 2. post_flags != 0 exactly while the context is among the posts: whoever turns it from 0 posts it, once.
- * 3. root, parent, values, deadline.at_ns are constant from birth, so any thread that holds a reference may follow them: a child holds its
- *    parent's memory, up to the root's.
- * 4. A live context is in its parent's list of children; one that is over is in no tree, has no deadline armed and no links.
- * 5. No user code runs here but the free function of a value, from the loop (bury) or, after close, in the last release (hub.c).
+ * 3. root, parent, values, deadline.at_ns are constant from birth, so any thread that holds a reference may follow
+ *    them: a child holds its parent's memory, up to the root's.
+ * 4. A live context is in its parent's list of children; one that is over is in no tree, has no deadline armed and no
+ *    links.
+ * 5. No user code runs here but the free function of a value, from the loop (bury) or, after close, in the last
+ *    release (hub.c).
  */
 #include "kernel/context.h"
 
@@ -18,7 +21,7 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
-/* --- birth ------------------------------------------------------------------------------------------------------------ */
+/* --- birth ------------------------------------------------------------------------------------ */
 
 void uvf__ctx_init(uvf_ctx_t *ctx, uvf__root_t *root, uvf_ctx_t *parent, uint8_t kind, uint16_t index) {
   atomic_init(&ctx->err, 0);
@@ -91,7 +94,7 @@ int uvf_ctx_with_cancel(uvf_ctx_t *parent, uvf_ctx_t **out) {
   return 0;
 }
 
-/* All four deadline calls. now_ns is the clock read at the call; cause and data are for the two kinds that have them. */
+/* All four deadline calls. now_ns: the clock at the call; cause and data: for the two kinds that have them. */
 static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64_t now_ns, int cause, void *data,
                          const char *function, uvf_ctx_t **out) {
   uvf_ctx_t *ctx;
@@ -118,8 +121,8 @@ static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64
   return 0;
 }
 
-static int with_timeout(uvf_ctx_t *parent, uint8_t kind, uint64_t timeout_ms, int cause, void *data, const char *function,
-                        uvf_ctx_t **out) {
+static int with_timeout(uvf_ctx_t *parent, uint8_t kind, uint64_t timeout_ms, int cause, void *data,
+                        const char *function, uvf_ctx_t **out) {
   uint64_t now_ns;
   uint64_t at_ns = UVF_NO_DEADLINE;
   if (parent == NULL || out == NULL) return UV_EINVAL;
@@ -159,7 +162,7 @@ int uvf_ctx_without_cancel(uvf_ctx_t *parent, uvf_ctx_t **out) {
   return 0;
 }
 
-/* --- questions ---------------------------------------------------------------------------------------------------------- */
+/* --- questions -------------------------------------------------------------------------------- */
 
 int uvf_ctx_err(const uvf_ctx_t *ctx) { return UVF__LIKELY(ctx != NULL) ? uvf__ctx_err(ctx) : UV_EINVAL; }
 
@@ -186,7 +189,7 @@ uint64_t uvf_ctx_remaining_ms(const uvf_ctx_t *ctx) {
 
 uv_loop_t *uvf_ctx_loop(const uvf_ctx_t *ctx) { return ctx != NULL ? uvf__ctx_hub(ctx)->loop : NULL; }
 
-/* --- references ------------------------------------------------------------------------------------------------------------ */
+/* --- references ------------------------------------------------------------------------------- */
 
 uvf_ctx_t *uvf_ctx_retain(uvf_ctx_t *ctx) {
   if (ctx != NULL) atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
@@ -205,14 +208,16 @@ void uvf_ctx_release(uvf_ctx_t *ctx) {
   uint32_t refs;
   if (ctx == NULL) return;
   UVF__RULE(ctx->node.kind > UVF__CTX_TODO || atomic_load(&ctx->refs) > 1 || (ctx->node.flags & UVF__CTX_CLOSED_ROOT),
-            "uvf_ctx_release", "the last reference of a root: end it with uvf_ctx_close, which takes the reference over");
+            "uvf_ctx_release",
+            "the last reference of a root: end it with uvf_ctx_close, which takes the reference over");
   if (uvf__on_loop(uvf__ctx_hub(ctx))) {
     if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) == 1) uvf__ctx_drop(ctx);
     return;
   }
   refs = atomic_load_explicit(&ctx->refs, memory_order_relaxed);
   while (refs > 1) {
-    if (atomic_compare_exchange_weak_explicit(&ctx->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed)) return;
+    if (atomic_compare_exchange_weak_explicit(&ctx->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed))
+      return;
   }
   ask(ctx, UVF__ASK_RELEASE); /* invariant 1: the last one goes to the loop */
 }
@@ -236,7 +241,7 @@ void uvf__ctx_posted(uvf_ctx_t *ctx, int closed) {
   uvf__ctx_unhold(ctx);
 }
 
-/* --- death -------------------------------------------------------------------------------------------------------------------- */
+/* --- death ------------------------------------------------------------------------------------ */
 
 void uvf__ctx_detach(uvf_ctx_t *ctx) {
   if (ctx->deadline.link.prev != NULL) uvf__wheel_disarm(&uvf__ctx_hub(ctx)->wheel, &ctx->deadline);
@@ -308,7 +313,6 @@ void uvf__ctx_bury(uvf_ctx_t *ctx) {
   uvf__root_t *root = ctx->root;
   uvf__hub_t *hub = root->hub;
   uvf_ctx_t *parent = ctx->parent;
-  uvf__link_remove(&ctx->node.link);
   v->free_cb(v->value);
   uvf__ctx_free(ctx);
   uvf__ctx_unhold(parent);

@@ -27,7 +27,7 @@ enum {
 };
 
 enum {
-  UVF__CTX_OVER = 1,       /* the loop has ended it: out of the tree, its operations claimed */
+  UVF__CTX_OVER = 1, /* the loop has ended it: out of the tree, its operations claimed */
   UVF__CTX_CLOSED_ROOT = 2
 };
 
@@ -40,25 +40,26 @@ enum { UVF__ASK_CANCEL = 1, UVF__ASK_RELEASE = 2, UVF__ASK_DROP = 4 };
 typedef struct uvf__node_s {
   uvf__link_t link; /* prev == NULL: in no tree. While a subtree is being ended, next is the way back up */
   uint8_t kind;
-  uint8_t flags;    /* loop thread */
-  uint16_t index;   /* of the block in its slab */
-  uint32_t holds;   /* what keeps the memory besides refs: children, operations, links; loop thread */
+  uint8_t flags;  /* loop thread */
+  uint16_t index; /* of the block in its slab */
+  uint32_t holds; /* what keeps the memory besides refs: children, operations, links; loop thread */
 } uvf__node_t;
 
 struct uvf_ctx_s {
   _Atomic(int32_t) err;
-  _Atomic(uint32_t) refs;       /* any thread; 0: nobody holds it, and nobody can begin to, but on the loop thread */
-  _Atomic(uint32_t) post_flags; /* what was asked from other threads and not yet applied; not 0: it is among the posts */
-  int32_t cause;                /* these two: written between CLAIMING and err by the claimant, then constant */
+  _Atomic(uint32_t) refs; /* any thread; 0: nobody holds it, and nobody can begin to, but on the loop thread */
+  _Atomic(uint32_t)
+      post_flags; /* what was asked from other threads and not yet applied; not 0: it is among the posts */
+  int32_t cause;  /* these two: written between CLAIMING and err by the claimant, then constant */
   void *cause_data;
   uvf__node_t node;
   uvf__link_t *children;
-  void *ops;                    /* newest first */
+  void *ops; /* newest first */
   /* second line */
   uvf__root_t *root;
-  uvf_ctx_t *parent;            /* whose memory it holds, constant */
-  struct uvf__vctx_s *values;   /* nearest context that holds a value, itself included; constant */
-  uvf__deadline_t deadline;     /* at_ns: the effective deadline, constant; armed when it is earlier than the parent's */
+  uvf_ctx_t *parent;          /* whose memory it holds, constant */
+  struct uvf__vctx_s *values; /* nearest context that holds a value, itself included; constant */
+  uvf__deadline_t deadline;   /* at_ns: the effective deadline, constant; armed when it is earlier than the parent's */
   uintptr_t post_next;
   const char *name;
 };
@@ -86,9 +87,9 @@ struct uvf__root_s {
   uvf_ctx_t ctx;
   uvf__hub_t *hub;
   uvf__root_t *next;
-  uint64_t live;         /* operations and free functions under it that are owed */
+  uint64_t live; /* operations and free functions under it that are owed */
   int closing;
-  uv_idle_t reaper;      /* closed to come back asynchronously, in libuv's own phase of close callbacks */
+  uv_idle_t reaper; /* closed to come back asynchronously, in libuv's own phase of close callbacks */
   uvf_ctx_close_cb close_cb;
 };
 
@@ -102,13 +103,16 @@ static inline int uvf__ctx_err(const uvf_ctx_t *ctx) {
 /* Fixes err and cause if nobody has; returns 1 if it was this call. When it returns err is set in any case. */
 int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data);
 
-/* The same for the deadline, with the cause that was given with it: to this context, or to the one it has its deadline from. */
+/* The same for the deadline, with the cause that was given with it: to this context, or to the one it has its
+ * deadline from. */
 void uvf__ctx_claim_deadline(uvf_ctx_t *ctx);
 
-/* Carries out the end of a context that was claimed: its whole subtree on this loop is over when it returns. Loop thread. */
-void uvf__ctx_end(uvf_ctx_t *ctx);
+/* Carries out the end of a context that was claimed: its whole subtree on this loop is over when it returns. Loop
+ * thread. */
+void uvf__ctx_end(uvf_ctx_t *top);
 
-/* Makes a context (from the pool of its kind) under parent: memory, values, deadline; not yet in a tree. 0 and *out, or a code. */
+/* Makes a context (from the pool of its kind) under parent: memory, values, deadline; not yet in a tree. 0 and *out,
+ * or a code. */
 int uvf__ctx_new(uvf_ctx_t *parent, uint8_t kind, const char *function, uvf_ctx_t **out);
 
 /* The same for a block the caller has allocated; `parent` is whose memory it holds, NULL for none. */
@@ -134,7 +138,7 @@ static inline void uvf__ctx_unhold(uvf_ctx_t *ctx) {
 /* The same, but freed by the next drain: for callers that a drop would recurse into. */
 void uvf__ctx_unhold_later(uvf_ctx_t *ctx);
 
-/* One that is in the grave: calls its value's free function and frees it. Loop thread. */
+/* One that was taken from the grave: calls its value's free function and frees it. Loop thread. */
 void uvf__ctx_bury(uvf_ctx_t *ctx);
 
 /* Gives the block back. The parent's hold is the caller's to give back. */
@@ -147,9 +151,9 @@ void uvf__ctx_posted(uvf_ctx_t *ctx, int closed);
 void uvf__ctx_cancel_foreign(uvf_ctx_t *ctx, int err, int cause, void *data);
 
 /* Links of with_any (anyof.c) and with_remote (remote.c). */
-uvf_ctx_t *uvf__any_target(uvf__node_t *link);
+uvf_ctx_t *uvf__any_target(uvf__node_t *node);
 void uvf__any_unlink(uvf_ctx_t *ctx);
-void uvf__bridge_parent_over(uvf__node_t *bridge);
+void uvf__bridge_parent_over(uvf__node_t *node);
 void uvf__bridge_detach(uvf_ctx_t *ctx);
 void uvf__remote_free(uvf_ctx_t *ctx);
 const uvf_ctx_t *uvf__remote_parent(const uvf_ctx_t *ctx);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * The wheel: level l has 64 slots of 64^l ticks each; a tick is 2^20 ns (1.05 ms). A deadline is filed by the highest 6-bit digit in which its tick
- * differs from the wheel's: near ones precisely, far ones coarsely; they move down when their slot's time comes, at most once a level.
+ * The wheel: level l has 64 slots of 64^l ticks each; a tick is 2^20 ns (1.05 ms). A deadline is filed by the highest
+ * 6-bit digit in which its tick differs from the wheel's: near ones precisely, far ones coarsely; they move down when
+ * their slot's time comes, at most once a level.
  *
  * Invariants (loop thread only; no lock)
- * 1. All of level l lie before all of level l+1, and within a level slots are in order of time, none before the wheel's own digit. So the next
- *    one is in the first used slot of the lowest used level.
+ * 1. All of level l lie before all of level l+1, and within a level slots are in order of time, none before the
+ *    wheel's own digit. So the next one is in the first used slot of the lowest used level.
  * 2. bits[l] has bit s exactly when slots[l][s] is not empty.
- * 3. Nothing is given out as due unless at_ns <= now_ns was checked for itself, or its whole tick is past: never early.
- * 4. A deadline on the list of due ones has left its slot: its prev pointer leads outside `slots`, which is how disarm tells.
+ * 3. Nothing is given out as due unless at_ns <= now_ns was checked for itself, or its whole tick is past: never
+ *    early.
+ * 4. A deadline on the list of due ones has left its slot: its prev pointer leads outside `slots`, which is how
+ *    disarm tells.
  */
 #include "kernel/deadline.h"
 
@@ -106,7 +109,8 @@ static int first_slot(const uvf__wheel_t *w, unsigned int *level, unsigned int *
   return 0;
 }
 
-/* Moves a slot's nodes to the end of the due ones at *end, in the order they were armed; all of them, or those whose time has come. Returns the new end. */
+/* Moves a slot's nodes to the end of the due ones at *end, in the order they were armed; all of them, or those whose
+ * time has come. Returns the new end. */
 static uvf__link_t **take_due(uvf__link_t **from, int all, uint64_t now_ns, uvf__link_t **end) {
   uvf__link_t **new_end = end;
   uvf__link_t *next;

@@ -2,7 +2,8 @@
  *
  * Looking inside: names, counts, figures, and a drawing of the tree. Loop thread; reads only.
  *
- * Invariant: the drawing is iterative, with a stack of MAX_DEPTH places; what lies deeper is counted, by a walk that needs none, and said.
+ * Invariant: the drawing is iterative, with a stack of MAX_DEPTH places; what lies deeper is counted, by a walk that
+ * needs none, and said.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -13,8 +14,9 @@
 
 #define MAX_DEPTH 64
 
-static const char *const kind_names[] = {"background", "todo", "with_cancel", "with_timeout", "with_deadline",
-                                         "with_timeout", "with_deadline", "with_value", "without_cancel", "with_any", "with_remote", "any link", "bridge"};
+static const char *const kind_names[] = {
+    "background", "todo",           "with_cancel", "with_timeout", "with_deadline", "with_timeout", "with_deadline",
+    "with_value", "without_cancel", "with_any",    "with_remote",  "any link",      "bridge"};
 
 void uvf_ctx_set_name(uvf_ctx_t *ctx, const char *name) {
   if (ctx != NULL) ctx->name = name;
@@ -25,7 +27,8 @@ const char *uvf_ctx_name(const uvf_ctx_t *ctx) {
   return ctx->name != NULL ? ctx->name : kind_names[ctx->node.kind];
 }
 
-/* --- describe ------------------------------------------------------------------------------------------------------------ */
+/* --- describe
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* Written from the end, since the chain is followed from the leaf to the root: one pass, no stack. */
 size_t uvf_ctx_describe(const uvf_ctx_t *ctx, char *buf, size_t size) {
@@ -70,7 +73,8 @@ size_t uvf_ctx_describe(const uvf_ctx_t *ctx, char *buf, size_t size) {
   return total;
 }
 
-/* --- figures -------------------------------------------------------------------------------------------------------------- */
+/* --- figures
+ * -------------------------------------------------------------------------------------------------------------- */
 
 void uvf_ctx_counts(const uvf_ctx_t *ctx, uvf_ctx_counts_t *counts) {
   if (counts == NULL) return;
@@ -104,7 +108,8 @@ void uvf_ctx_stats(const uvf_ctx_t *ctx, uvf_stats_t *stats) {
   stats->roots = hub->nroots;
 }
 
-/* --- the drawing ------------------------------------------------------------------------------------------------------------ */
+/* --- the drawing
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct pen_s {
   FILE *out;
@@ -172,7 +177,8 @@ static void put_link(pen_t *pen, const uvf__node_t *node) {
   }
 }
 
-/* Contexts below one that is too deep to draw, without a stack: down by the first child, on by the next, up by the parent. */
+/* Contexts below one that is too deep to draw, without a stack: down by the first child, on by the next, up by the
+ * parent. */
 static uint64_t count_below(const uvf_ctx_t *top) {
   uint64_t n = 0;
   const uvf_ctx_t *ctx = top;
@@ -182,7 +188,8 @@ static uint64_t count_below(const uvf_ctx_t *top) {
     while (next == NULL) {
       if (ctx == top) return n;
       next = ctx->node.link.next;
-      /* without_cancel and any-of children hang where they are listed: under parent, or under the root, which is never below `top` */
+      /* without_cancel and any-of children hang where they are listed: under parent, or under the root, which is
+       * never below `top` */
       ctx = ctx->parent;
     }
     node = UVF__CONTAINER(next, const uvf__node_t, link);

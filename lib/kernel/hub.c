@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * Parties: the loop thread (runs the handles' callbacks and everything a user calls there), other threads (post), libuv.
+ * Parties: the loop thread (runs the handles' callbacks and everything a user calls there), other threads (post),
+ * libuv.
  *
  * Invariants
- * 1. Everything not marked "any thread" in hub.h is touched by the loop thread only, until `closed`; from then on by whoever holds `gate`.
- * 2. Whoever makes `posts` not empty answers for the wake-up: it sends the async unless the loop is draining (the loop looks at posts again after
- *    it has taken that flag down; both are sequentially consistent, so one of the two sees the other). Later posters owe nothing.
- * 3. `closed` and uv_async_send are under `gate`, so no send races with uv_close, and none follows it. A poster that finds `closed` settles
- *    the posts itself: only memory is left to settle then.
- * 4. The idle handle is active whenever the ready list or the grave is not empty and no drain is running: the loop never blocks on them.
+ * 1. Everything not marked "any thread" in hub.h is touched by the loop thread only, until `closed`; from then on by
+ *    whoever holds `gate`.
+ * 2. Whoever makes `posts` not empty answers for the wake-up: it sends the async unless the loop is draining (the
+ *    loop looks at posts again after it has taken that flag down; both are sequentially consistent, so one of the two
+ *    sees the other). Later posters owe nothing.
+ * 3. `closed` and uv_async_send are under `gate`, so no send races with uv_close, and none follows it. A poster that
+ *    finds `closed` settles the posts itself: only memory is left to settle then.
+ * 4. The idle handle is active whenever the ready list or the grave is not empty and no drain is running: the loop
+ *    never blocks on them.
  * 5. The async handle is ref'd exactly while owed > 0.
  *
- * Deadlock: `gate` is a leaf: under it we take no other lock, call no user code, and release no context of another hub. The registry's lock is a
- * leaf as well. (A bridge's lock may be held while a gate is taken, never the other way round.)
+ * Deadlock: `gate` is a leaf: under it we take no other lock, call no user code, and release no context of another
+ * hub. The registry's lock is a leaf as well. (A bridge's lock may be held while a gate is taken, never the other way
+ * round.)
  */
 #include "kernel/hub.h"
 
@@ -25,7 +30,7 @@
 
 _Thread_local char uvf__thread_anchor;
 
-/* --- registry ------------------------------------------------------------------------------------------------------- */
+/* --- registry --------------------------------------------------------------------------------- */
 
 static uv_once_t registry_once = UV_ONCE_INIT;
 static uv_mutex_t registry_lock;
@@ -78,7 +83,7 @@ int uvf_owns_handle(const uv_handle_t *handle) {
   return owns;
 }
 
-/* --- posts -------------------------------------------------------------------------------------------------------------- */
+/* --- posts ------------------------------------------------------------------------------------ */
 
 /* Where a node keeps its successor. */
 static uintptr_t *post_next(uintptr_t node) {
@@ -118,17 +123,15 @@ static void apply_posts(uvf__hub_t *hub, int closed) {
   }
 }
 
-/* The hub is closed: settles what was posted. Frees outside the gate, because a free function is the user's and may release other
- * contexts, and because freeing may release the hub. */
+/* The hub is closed: settles what was posted. Frees outside the gate, because a free function is the user's and may
+ * release other contexts, and because freeing may release the hub. */
 static void settle(uvf__hub_t *hub) {
-  uvf__link_t *dead;
   uv_mutex_lock(&hub->gate);
   apply_posts(hub, 1);
-  while ((dead = hub->grave) != NULL) {
-    uvf_ctx_t *ctx = UVF__CONTAINER(dead, uvf_ctx_t, node.link);
+  while (hub->grave != NULL) {
+    uvf_ctx_t *ctx = UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link);
     uvf_ctx_t *parent = ctx->parent;
     int is_root = ctx->node.kind <= UVF__CTX_TODO;
-    uvf__link_remove(dead);
     uv_mutex_unlock(&hub->gate);
     if (ctx->node.kind == UVF__CTX_VALUE) {
       uvf__vctx_t *v = (uvf__vctx_t *)ctx;
@@ -170,7 +173,7 @@ void uvf__hub_post(uvf__hub_t *hub, uintptr_t node) {
   uvf__hub_unref(hub);
 }
 
-/* --- the loop's side ---------------------------------------------------------------------------------------------------------- */
+/* --- the loop's side -------------------------------------------------------------------------- */
 
 static void learn_thread(uvf__hub_t *hub) {
   if (!hub->provisional && uvf__on_loop(hub)) return;
@@ -200,7 +203,7 @@ static void drain(uvf__hub_t *hub) {
     apply_posts(hub, 0);
     while (hub->grave != NULL && left > 0) {
       left--;
-      uvf__ctx_bury(UVF__CONTAINER(hub->grave, uvf_ctx_t, node.link));
+      uvf__ctx_bury(UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link));
     }
     left -= uvf__op_deliver(hub, left);
     if (hub->ready != NULL || hub->grave != NULL) continue;
@@ -253,7 +256,7 @@ void uvf__hub_owe_slow(uvf__hub_t *hub, int on) {
   }
 }
 
-/* --- deadlines ------------------------------------------------------------------------------------------------------------------ */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 void uvf__hub_run_deadlines(uvf__hub_t *hub) {
   uvf__link_t *due = NULL;
@@ -274,8 +277,9 @@ static void on_timer(uv_timer_t *timer) {
   uvf__hub_alarm(hub, uvf__wheel_next(&hub->wheel));
 }
 
-/* libuv fires when its clock in whole ms has reached the target, up to 1 ms early: on_timer looks at the precise clock and comes again 1 ms later. The
- * target is absolute, so a stale uv_now() does no harm. Never 0: that would starve the loop from inside on_timer. */
+/* libuv fires when its clock in whole ms has reached the target, up to 1 ms early: on_timer looks at the precise
+ * clock and comes again 1 ms later. The target is absolute, so a stale uv_now() does no harm. Never 0: that would
+ * starve the loop from inside on_timer. */
 void uvf__hub_alarm_slow(uvf__hub_t *hub, uint64_t wake_ns) {
   uint64_t target_ms = wake_ns / NS_PER_MS;
   uint64_t now_ms = uv_now(hub->loop);
@@ -284,7 +288,7 @@ void uvf__hub_alarm_slow(uvf__hub_t *hub, uint64_t wake_ns) {
   uv_timer_start(&hub->timer, on_timer, target_ms > now_ms ? target_ms - now_ms : 1, 0);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void init_handles(uvf__hub_t *hub) {
   uv_loop_t *loop = hub->loop;
@@ -384,7 +388,8 @@ void uvf__hub_close(uvf__hub_t *hub) {
   settle(hub);
   hub->open_handles = 1;
   for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) {
-    if (uv_is_closing(handles[i])) continue; /* closed by hand: gone before our last step, which comes two turns later */
+    if (uv_is_closing(handles[i]))
+      continue; /* closed by hand: gone before our last step, which comes two turns later */
     hub->open_handles++;
     uv_close(handles[i], on_handle_closed);
   }

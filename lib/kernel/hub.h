@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hub: one per loop, shared by all its roots. Everything that arrives from other threads comes through its one uv_async_t; everything that goes out
- * to callbacks leaves through its ready list. Found through a registry, since loop->data is the user's.
+ * The hub: one per loop, shared by all its roots. Everything that arrives from other threads comes through its one
+ * uv_async_t; everything that goes out to callbacks leaves through its ready list. Found through a registry, since
+ * loop->data is the user's.
  */
 #ifndef UVF_KERNEL_HUB_H
 #define UVF_KERNEL_HUB_H
@@ -47,27 +48,27 @@ struct uvf__hub_s {
   /* the loop thread's; hot */
   uv_loop_t *loop;
   _Atomic(uintptr_t) thread; /* uvf__thread() of the loop's thread; 0 once closed */
-  int provisional;           /* the loop has not run yet: `thread` is a guess, a derive or start from another moves it */
+  int provisional; /* the loop has not run yet: `thread` is a guess, a derive or start from another moves it */
   int idle_on;
-  void *ready;               /* uvf_op_t list, oldest first */
+  void *ready; /* uvf_op_t list, oldest first */
   void **ready_end;
   uint64_t nready;
-  uint64_t owed;             /* what holds the loop: the async handle is ref'd while it is not 0 */
-  uvf__link_t *grave;        /* contexts whose value waits for its free function */
-  uint64_t timer_due_ns;     /* when `timer` will run the wheel; UINT64_MAX: not started */
-  uint64_t busy;             /* requests of ours that libuv still has (runners): the handles wait for them */
-  uvf__pool_t nodes;         /* contexts */
-  uvf__pool_t wide;          /* those with a value or a deadline's cause */
+  uint64_t owed;         /* what holds the loop: the async handle is ref'd while it is not 0 */
+  uvf__link_t *grave;    /* contexts whose value waits for its free function */
+  uint64_t timer_due_ns; /* when `timer` will run the wheel; UINT64_MAX: not started */
+  uint64_t busy;         /* requests of ours that libuv still has (runners): the handles wait for them */
+  uvf__pool_t nodes;     /* contexts */
+  uvf__pool_t wide;      /* those with a value or a deadline's cause */
   uvf__ext_t *exts[UVF__EXT_COUNT];
   uint64_t ncontexts, nlive, nops, ndelivered;
-  uvf__root_t *roots;        /* not closed completely, linked by root->next */
+  uvf__root_t *roots; /* not closed completely, linked by root->next */
   uint32_t nroots;
-  uint32_t open_handles;     /* still to be closed; counts down in the close callbacks */
+  uint32_t open_handles; /* still to be closed; counts down in the close callbacks */
   /* any thread */
-  _Atomic(uintptr_t) posts;  /* newest first */
-  _Atomic(int) draining;     /* the loop is about to look at posts again: no wake-up needed */
-  _Atomic(uint32_t) refs;    /* the handles, every root in memory, a thread in the middle of a post */
-  uv_mutex_t gate;           /* guards `closed` against uv_async_send; after close, everything */
+  _Atomic(uintptr_t) posts; /* newest first */
+  _Atomic(int) draining;    /* the loop is about to look at posts again: no wake-up needed */
+  _Atomic(uint32_t) refs;   /* the handles, every root in memory, a thread in the middle of a post */
+  uv_mutex_t gate;          /* guards `closed` against uv_async_send; after close, everything */
   int closed;
   /* handles */
   uv_async_t async;
@@ -76,14 +77,14 @@ struct uvf__hub_s {
   uv_idle_t idle;
   uv_timer_t timer;
   uvf__wheel_t wheel;
-  uvf__hub_t *next;          /* registry */
+  uvf__hub_t *next; /* registry */
 #if UVF__RULES
   void *live[UVF__LIVE_BUCKETS]; /* requests started and not over, by address */
 #endif
 };
 
 /* The hub of a loop, made if there is none; takes a reference for the root that asks. */
-int uvf__hub_acquire(uv_loop_t *loop, uvf__hub_t **hub);
+int uvf__hub_acquire(uv_loop_t *loop, uvf__hub_t **out);
 void uvf__hub_ref(uvf__hub_t *hub);
 void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
 
@@ -100,7 +101,8 @@ static inline int uvf__hub_enter(uvf__hub_t *hub, const char *function) {
 /* 1 if the calling thread is the loop thread of any hub. */
 int uvf__hub_thread_has_loop(void);
 
-/* Gives node (a tagged pointer) to the loop. Any thread; the caller, or what it posts, keeps a root of the hub in memory. */
+/* Gives node (a tagged pointer) to the loop. Any thread; the caller, or what it posts, keeps a root of the hub in
+ * memory. */
 void uvf__hub_post(uvf__hub_t *hub, uintptr_t node);
 
 /* The same for a thread that is counted in `busy`, which keeps the hub open. */

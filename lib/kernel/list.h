@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Intrusive lists. A node knows the pointer that points at it, so it leaves any list in O(1) without knowing which; an unlinked node has
- * prev == NULL, which is how the kernel asks "am I still on a list?".
+ * Intrusive lists. A node knows the pointer that points at it, so it leaves any list in O(1) without knowing which;
+ * an unlinked node has prev == NULL, which is how the kernel asks "am I still on a list?".
  */
 #ifndef UVF_KERNEL_LIST_H
 #define UVF_KERNEL_LIST_H
 
 #include <stddef.h>
 
-#define UVF__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define UVF__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 typedef struct uvf__link_s {
   struct uvf__link_s *next;
@@ -26,6 +26,15 @@ static inline void uvf__link_remove(uvf__link_t *n) {
   *n->prev = n->next;
   if (n->next != NULL) n->next->prev = n->prev;
   n->prev = NULL;
+}
+
+/* Takes the first one off a list that is not empty. */
+static inline uvf__link_t *uvf__link_pop(uvf__link_t **head) {
+  uvf__link_t *n = *head;
+  *head = n->next;
+  if (n->next != NULL) n->next->prev = head;
+  n->prev = NULL;
+  return n;
 }
 
 /* Hands a whole list over to another head. */

@@ -2,14 +2,16 @@
  *
  * The operation, from start to callback.
  *
- * Parties: the starter (user, loop thread); the provider (claims for its completion, on any thread, and says when the callback may come); the
- * canceller (claims for a failure, loop thread); the hub's drain (delivers).
+ * Parties: the starter (user, loop thread); the provider (claims for its completion, on any thread, and says when the
+ * callback may come); the canceller (claims for a failure, loop thread); the hub's drain (delivers).
  *
  * Invariants
  * 1. status is written by whoever made the claim, before the op is ready, and by nobody else.
- * 2. An op that has begun is on exactly one list: its context's (PENDING, COMMITTED, CLAIMED, and DONE while a provider keeps it) or the ready list
- *    (READY). Both lists are the loop's. uvf__prev is the pointer that points at it: leaving needs no search.
- * 3. From begin to retire an op holds: its context's memory, its root (live), and the loop (owed; a guard only once it is ready).
+ * 2. An op that has begun is on exactly one list: its context's (PENDING, COMMITTED, CLAIMED, and DONE while a
+ *    provider keeps it) or the ready list (READY). Both lists are the loop's. uvf__prev is the pointer that points at
+ *    it: leaving needs no search.
+ * 3. From begin to retire an op holds: its context's memory, its root (live), and the loop (owed; a guard only once
+ *    it is ready).
  * 4. After deliver() has returned 1 the op's memory is not touched: what retire needs was read before.
  */
 #include "kernel/op.h"
@@ -18,7 +20,7 @@
 
 _Thread_local uvf_op_t *uvf__op_current;
 
-/* --- debug: the site of the next start, and the registry of live requests -------------------------------------------------- */
+/* --- debug: the site of the next start, and the registry of live requests --------------------- */
 
 #if UVF__RULES
 static _Thread_local const char *next_site;
@@ -57,7 +59,7 @@ void uvf__site(const char *site) { (void)site; }
 #define take_site() NULL
 #endif
 
-/* --- lists --------------------------------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void link_op(uvf_ctx_t *ctx, uvf_op_t *op) {
   uvf_op_t *first = ctx->ops;
@@ -92,7 +94,7 @@ static void remove_ready(uvf__hub_t *hub, uvf_op_t *op) {
   hub->nready--;
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------------ */
+/* --- start ------------------------------------------------------------------------------------ */
 
 int uvf__op_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, const char *function) {
   uvf__hub_t *hub = uvf__ctx_hub(ctx);
@@ -123,7 +125,7 @@ int uvf__op_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, cons
   return 0;
 }
 
-/* --- end ---------------------------------------------------------------------------------------------------------------------- */
+/* --- end -------------------------------------------------------------------------------------- */
 
 void uvf__op_ready(uvf_op_t *op) {
   uvf__hub_t *hub = uvf__ctx_hub(op->ctx);

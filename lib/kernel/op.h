@@ -10,7 +10,8 @@
 #include "kernel/rule.h"
 #include "uvflow/base.h"
 
-/* Values of op->uvf__state. PENDING -> CLAIMED or COMMITTED is the one atomic claim, from any thread; the later steps are the loop's. */
+/* Values of op->uvf__state. PENDING -> CLAIMED or COMMITTED is the one atomic claim, from any thread; the later steps
+ * are the loop's. */
 enum {
   UVF__OP_PENDING = 1,   /* nobody has claimed it */
   UVF__OP_COMMITTED = 2, /* its result is claimed, and will be told later */
@@ -22,11 +23,12 @@ enum {
 /* What a provider says of its operations. */
 typedef struct uvf__op_type_s {
   const char *name;
-  /* The loop has claimed op with a failure (cancel, end of context). Takes it out of whatever the provider keeps it in. Returns 1 if its callback may
-   * come now; 0 if the provider will say so itself with uvf__op_ready(). Runs no user code, allocates nothing. NULL: always 1. */
+  /* The loop has claimed op with a failure (cancel, end of context). Takes it out of whatever the provider keeps it
+   * in. Returns 1 if its callback may come now; 0 if the provider will say so itself with uvf__op_ready(). Runs no
+   * user code, allocates nothing. NULL: always 1. */
   int (*withdraw)(uvf_op_t *op);
-  /* Calls the callback; may free the memory of op. Returns 1 if the operation is over with that; 0 if the provider will call
-   * uvf__op_retire() later. */
+  /* Calls the callback; may free the memory of op. Returns 1 if the operation is over with that; 0 if the provider
+   * will call uvf__op_retire() later. */
   int (*deliver)(uvf_op_t *op);
   /* Another thread posted op; NULL if none ever does. */
   void (*posted)(uvf_op_t *op);
@@ -34,15 +36,16 @@ typedef struct uvf__op_type_s {
 } uvf__op_type_t;
 
 enum {
-  UVF__OP_UNREF = 1,  /* does not hold the loop before it is ready */
-  UVF__OP_WATCH = 2,  /* counted as a watcher, ended by its own stop only */
-  UVF__OP_GUARD = 4   /* counted as a guard, the same */
+  UVF__OP_UNREF = 1, /* does not hold the loop before it is ready */
+  UVF__OP_WATCH = 2, /* counted as a watcher, ended by its own stop only */
+  UVF__OP_GUARD = 4  /* counted as a guard, the same */
 };
 
 static inline const uvf__op_type_t *uvf__op_type(const uvf_op_t *op) { return (const uvf__op_type_t *)op->uvf__type; }
 
-/* Prepares op under ctx, on its loop thread. 1: it runs; the provider starts it now (and cannot fail any more). 0: the context is over, the callback will come
- * by itself. A negative code: nothing happened. `function` is for the rules. */
+/* Prepares op under ctx, on its loop thread. 1: it runs; the provider starts it now (and cannot fail any more). 0:
+ * the context is over, the callback will come by itself. A negative code: nothing happened. `function` is for the
+ * rules. */
 int uvf__op_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, const char *function);
 
 /* The atomic claim; 1 if it was the caller who got it. Any thread. */

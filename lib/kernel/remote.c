@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * A child on another loop. The child lives on loop B, under a context of B; a bridge stands in its parent's list of children on loop A.
+ * A child on another loop. The child lives on loop B, under a context of B; a bridge stands in its parent's list of
+ * children on loop A.
  *
  * Invariants
- * 1. Child and bridge are one block; the last of the two to be done with frees it. The bridge belongs to A from the attach post on: A's thread links it,
- *    unlinks it and, when the detach post comes, is done with it. B sends exactly one
- *    attach and, when the child is over or freed, exactly one detach; posts of one thread to one hub are applied in order.
- * 2. bridge->child is guarded by bridge->lock: B clears it before the child can be freed, A cancels the child while it holds the lock. Cancelling
- *    from A is a claim and a post, no user code.
- * 3. The child keeps the parent's memory (its values) with a counted reference, and the bridge with another: both may be given back on any thread.
- * 4. No cancel is lost. The parent may end before A has linked the bridge: then A finds it over when it applies the attach. A's hub may close
- *    before: closing ends all of A's contexts first, so B, which looks at the parent's err after it has posted, sees it.
+ * 1. Child and bridge are one block; the last of the two to be done with frees it. The bridge belongs to A from the
+ *    attach post on: A's thread links it, unlinks it and, when the detach post comes, is done with it. B sends
+ *    exactly one attach and, when the child is over or freed, exactly one detach; posts of one thread to one hub are
+ *    applied in order.
+ * 2. bridge->child is guarded by bridge->lock: B clears it before the child can be freed, A cancels the child while
+ *    it holds the lock. Cancelling from A is a claim and a post, no user code.
+ * 3. The child keeps the parent's memory (its values) with a counted reference, and the bridge with another: both may
+ *    be given back on any thread.
+ * 4. No cancel is lost. The parent may end before A has linked the bridge: then A finds it over when it applies the
+ *    attach. A's hub may close before: closing ends all of A's contexts first, so B, which looks at the parent's err
+ *    after it has posted, sees it.
  *
  * Lock order: bridge->lock, then a hub's gate (inside a post). Nothing takes a bridge's lock under a gate.
  */

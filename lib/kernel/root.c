@@ -3,14 +3,16 @@
  * Roots, and how they are closed. Loop thread throughout.
  *
  * Invariants
- * 1. A root's steps: OPEN -> WAITING (closed by the user; something is still owed) -> SETTLING (nothing was owed; its reaper handle is being closed, so
- *    that we come back from libuv's own phase) -> back to WAITING if a callback started something meanwhile, else GONE. A step is only
- *    made by uvf_ctx_close, by the last owed thing (live or busy reaching 0), or by a close callback.
- * 2. The last root of a hub takes the hub's handles with it, in between: SETTLING -> hub closed -> all handle callbacks -> reaper once more -> GONE.
- *    The second reaper makes the last step come a turn after every handle that was closed before it, bound ones and ones closed by hand included:
- *    libuv runs the close callbacks of one turn newest first.
- * 3. The user's callback is the last thing; then the reference taken over from the user is released, and with the last reference the root's
- *    memory goes, and with the last root's the hub's.
+ * 1. A root's steps: OPEN -> WAITING (closed by the user; something is still owed) -> SETTLING (nothing was owed; its
+ *    reaper handle is being closed, so that we come back from libuv's own phase) -> back to WAITING if a callback
+ *    started something meanwhile, else GONE. A step is only made by uvf_ctx_close, by the last owed thing (live or
+ *    busy reaching 0), or by a close callback.
+ * 2. The last root of a hub takes the hub's handles with it, in between: SETTLING -> hub closed -> all handle
+ *    callbacks -> reaper once more -> GONE. The second reaper makes the last step come a turn after every handle that
+ *    was closed before it, bound ones and ones closed by hand included: libuv runs the close callbacks of one turn
+ *    newest first.
+ * 3. The user's callback is the last thing; then the reference taken over from the user is released, and with the
+ *    last reference the root's memory goes, and with the last root's the hub's.
  */
 #include <uv.h>
 

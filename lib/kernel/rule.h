@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rules for the caller: in a debug build of the library a call that breaks one stops the program with the function's name and the rule.
- * Checked at the entry of a call, before anything was changed, so that a test may take the hook and jump out.
+ * Rules for the caller: in a debug build of the library a call that breaks one stops the program with the function's
+ * name and the rule. Checked at the entry of a call, before anything was changed, so that a test may take the hook
+ * and jump out.
  */
 #ifndef UVF_KERNEL_RULE_H
 #define UVF_KERNEL_RULE_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Request values. Every context points at the nearest one, itself included, that holds a value, and that one at the next: a lookup never visits
- * a context without a value.
+ * Request values. Every context points at the nearest one, itself included, that holds a value, and that one at the
+ * next: a lookup never visits a context without a value.
  *
- * Invariant: the chain is made at birth and constant; each member is an ancestor, whose memory the asking context holds. So any thread may
- * walk it without a lock, also after the end.
+ * Invariant: the chain is made at birth and constant; each member is an ancestor, whose memory the asking context
+ * holds. So any thread may walk it without a lock, also after the end.
  */
 #include "kernel/context.h"
 

@@ -3,11 +3,12 @@
  * Watchers: a callback after the end of a context; Go's AfterFunc.
  *
  * Invariants
- * 1. A watcher is an operation that nothing but the end of its context claims. A stop takes it off whichever list it is on: before its callback is
- *    entered, that always succeeds.
+ * 1. A watcher is an operation that nothing but the end of its context claims. A stop takes it off whichever list it
+ *    is on: before its callback is entered, that always succeeds.
  * 2. A watcher whose callback has been entered is not touched: `uvf__op_current` tells whether it still runs.
- * 3. A waiting stop is a record with two owners, the thread that waits and the post on its way to the loop; the last one out frees it, so
- *    a wait that gives up leaves nothing behind. The loop applies it between callbacks, never inside one (but for a nested uv_run).
+ * 3. A waiting stop is a record with two owners, the thread that waits and the post on its way to the loop; the last
+ *    one out frees it, so a wait that gives up leaves nothing behind. The loop applies it between callbacks, never
+ *    inside one (but for a nested uv_run).
  */
 #include "kernel/context.h"
 
@@ -41,7 +42,8 @@ int uvf_watch_stop(uvf_watch_t *watch) {
   return uvf__op_remove(op) ? UVF_STOP_REMOVED : UVF_STOP_DONE;
 }
 
-/* --- from another thread ------------------------------------------------------------------------------------------------ */
+/* --- from another thread
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct stop_request_s {
   uvf__post_t post;

@@ -5,12 +5,13 @@
  * Parties: fn, on a pool thread (may commit; its return claims); the loop (cancel, end of context, delivery).
  *
  * Invariants
- * 1. Every job that was pushed comes back to the loop exactly once: withdrawn while queued (the withdrawal is the way back), or posted by the pool
- *    thread after fn returned.
- * 2. The claim is made by fn's return (CLAIMED), by fn's commit (COMMITTED; the return then writes the status), or by a failure on the loop
- *    (CLAIMED). The pool thread writes status only if it made the claim, and before the post.
- * 3. done comes when the claim is made and, without a release callback, the job is back. release comes when done has been told and the job is back.
- *    Between the two the job stays linked under its context, which it holds: fn may still ask it for err.
+ * 1. Every job that was pushed comes back to the loop exactly once: withdrawn while queued (the withdrawal is the way
+ *    back), or posted by the pool thread after fn returned.
+ * 2. The claim is made by fn's return (CLAIMED), by fn's commit (COMMITTED; the return then writes the status), or by
+ *    a failure on the loop (CLAIMED). The pool thread writes status only if it made the claim, and before the post.
+ * 3. done comes when the claim is made and, without a release callback, the job is back. release comes when done has
+ *    been told and the job is back. Between the two the job stays linked under its context, which it holds: fn may
+ *    still ask it for err.
  * 4. The pool thread touches nothing of the job after its post.
  */
 #include "kernel/context.h"
@@ -23,7 +24,8 @@ static uvf__workers_t *workers_of(uvf_op_t *op) {
   return (uvf__workers_t *)(void *)uvf__ctx_hub(op->ctx)->exts[UVF__EXT_WORK];
 }
 
-/* --- pool thread ---------------------------------------------------------------------------------------------------------- */
+/* --- pool thread
+ * ---------------------------------------------------------------------------------------------------------- */
 
 void uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
   uvf_op_t *op = (uvf_op_t *)(void *)job;
@@ -46,7 +48,8 @@ int uvf_work_commit(uvf_work_t *job) {
   return uvf__u32_load(&op->uvf__state) == UVF__OP_COMMITTED ? 0 : UV_ECANCELED;
 }
 
-/* --- loop thread ------------------------------------------------------------------------------------------------------------ */
+/* --- loop thread
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int withdraw(uvf_op_t *op) {
   uvf_work_t *job = (uvf_work_t *)(void *)op;
@@ -61,7 +64,8 @@ static void posted(uvf_op_t *op) {
   uvf_work_t *job = (uvf_work_t *)(void *)op;
   job->uvf__run = UVF__RUN_RETURNED;
   uvf__workers_back(workers_of(op));
-  /* A job that a failure claimed, with a release callback, may be on the ready list already: its delivery will find that fn has returned. */
+  /* A job that a failure claimed, with a release callback, may be on the ready list already: its delivery will find
+   * that fn has returned. */
   if (uvf__u32_load(&op->uvf__state) != UVF__OP_READY) uvf__op_ready(op);
 }
 
@@ -94,7 +98,8 @@ static int deliver(uvf_op_t *op) {
 
 static const uvf__op_type_t job_type = {"work", withdraw, deliver, posted, 0};
 
-int(uvf_work_start)(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done, uvf_work_release_cb release_cb) {
+int(uvf_work_start)(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done,
+                    uvf_work_release_cb release_cb) {
   uvf__workers_t *w;
   int rc;
   if (ctx == NULL || job == NULL || fn == NULL) return UV_EINVAL;

@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who runs jobs. A hub's jobs stand in one queue; runners (uv_work_t requests) take them from there one at a time, so that a slow job holds up nobody:
- * there is no private batch. A runner holds one slot of the process-wide share (share.c) from the moment its request is queued until it
- * stops taking jobs.
+ * Who runs jobs. A hub's jobs stand in one queue; runners (uv_work_t requests) take them from there one at a time, so
+ * that a slow job holds up nobody: there is no private batch. A runner holds one slot of the process-wide share
+ * (share.c) from the moment its request is queued until it stops taking jobs.
  *
- * Yielding. After a quantum a runner stops where that helps somebody: another hub that waits for a slot, or somebody else's request that waits for
- * a pool thread. The second cannot be asked for; so the runner has the loop queue one more request, the relief, behind whatever waits. A
- * relief that is still queued at the next quantum shows that the pool is full: the runner leaves it its slot and returns. A relief that was
- * started meanwhile shows that there was a free thread, and there is no need. Requests can be queued by the loop only: a runner that
- * returned without a relief in the queue would leave its jobs stuck behind a busy loop, so for the pool's sake it never does. Where the limit
+ * Yielding. After a quantum a runner stops where that helps somebody: another hub that waits for a slot, or somebody
+ * else's request that waits for a pool thread. The second cannot be asked for; so the runner has the loop queue one
+ * more request, the relief, behind whatever waits. A relief that is still queued at the next quantum shows that the
+ * pool is full: the runner leaves it its slot and returns. A relief that was started meanwhile shows that there was a
+ * free thread, and there is no need. Requests can be queued by the loop only: a runner that returned without a relief
+ * in the queue would leave its jobs stuck behind a busy loop, so for the pool's sake it never does. Where the limit
  * lets us have the whole pool, so that there is no thread to spare, a relief is queued in advance.
  *
  * Invariants
- * 1. w->lock guards the outbox, `transit`, `relief`, runner->started, and job->uvf__run while it is QUEUED or RUNNING. It is held over no other lock and
- *    no user code. The inbox is lock-free: the loop pushes, whoever has the lock takes it whole.
- * 2. `alive` counts slots at work for this hub: requests queued, runners, slots in transit. While a job is queued, either fewer jobs are
- *    outstanding than alive (then a runner is about to look), or this hub stands in the line for one more slot, or it has `limit`.
- * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again after; the loop pushes first and looks
- *    at `alive` after (both sequentially consistent, so one of the two sees the other).
- * 4. Every request of ours with libuv, and a place in the line, is counted in hub->busy: the hub is not closed before they are back.
- * 5. A hub with nothing to do has nothing waiting in libuv's pool: requests that were not started are cancelled (trim), so that they do not hold the loop.
+ * 1. w->lock guards the outbox, `transit`, `relief`, runner->started, and job->uvf__run while it is QUEUED or
+ *    RUNNING. It is held over no other lock and no user code. The inbox is lock-free: the loop pushes, whoever has
+ *    the lock takes it whole.
+ * 2. `alive` counts slots at work for this hub: requests queued, runners, slots in transit. While a job is queued,
+ *    either fewer jobs are outstanding than alive (then a runner is about to look), or this hub stands in the line
+ *    for one more slot, or it has `limit`.
+ * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again
+ *    after; the loop pushes first and looks at `alive` after (both sequentially consistent, so one of the two sees
+ *    the other).
+ * 4. Every request of ours with libuv, and a place in the line, is counted in hub->busy: the hub is not closed before
+ *    they are back.
+ * 5. A hub with nothing to do has nothing waiting in libuv's pool: requests that were not started are cancelled
+ *    (trim), so that they do not hold the loop.
  */
 #include "work/runner.h"
 
@@ -53,7 +59,7 @@ struct uvf__workers_s {
   uint64_t jobs;    /* outstanding: pushed and not back */
   uvf__claimant_t claim;
   uvf__post_t want_relief;
-  runner_t first;   /* so that one can always be queued */
+  runner_t first; /* so that one can always be queued */
   char apart1[64];
   /* both sides, often */
   _Atomic(uvf_work_t *) inbox; /* newest first */
@@ -81,7 +87,7 @@ static void lock(uvf__workers_t *w) {
 
 static void unlock(uvf__workers_t *w) { uv_mutex_unlock(&w->lock); }
 
-/* --- the queue ----------------------------------------------------------------------------------------------------------------- */
+/* --- the queue -------------------------------------------------------------------------------- */
 
 /* Behind the outbox with what came in. Under lock. */
 static void take_inbox(uvf__workers_t *w) {
@@ -136,10 +142,11 @@ static uvf_work_t *pop(uvf__workers_t *w) {
   return job;
 }
 
-/* --- pool thread ---------------------------------------------------------------------------------------------------------------- */
+/* --- pool thread ------------------------------------------------------------------------------ */
 
-/* Spins for a moment while there is nothing to do: the next job of a busy loop is a microsecond away, waking a sleeping thread takes ten. Where it has
- * not paid for a while, because jobs come far apart, it is tried only now and then. Entered and left under lock. */
+/* Spins for a moment while there is nothing to do: the next job of a busy loop is a microsecond away, waking a
+ * sleeping thread takes ten. Where it has not paid for a while, because jobs come far apart, it is tried only now and
+ * then. Entered and left under lock. */
 static uvf_work_t *linger(uvf__workers_t *w) {
   uint64_t until_ns;
   uvf_work_t *job;
@@ -246,15 +253,14 @@ static void on_pool(uv_work_t *req) {
   work_until_done(w);
 }
 
-/* --- loop thread ------------------------------------------------------------------------------------------------------------------ */
+/* --- loop thread ------------------------------------------------------------------------------ */
 
 static void on_back(uv_work_t *req, int status);
 
 static int queue_runner(uvf__workers_t *w, int relief) {
   runner_t *r;
   if (w->spare != NULL) {
-    r = UVF__CONTAINER(w->spare, runner_t, link);
-    uvf__link_remove(&r->link);
+    r = UVF__CONTAINER(uvf__link_pop(&w->spare), runner_t, link);
   } else {
     r = uvf__malloc(sizeof *r);
     if (r == NULL) return UV_ENOMEM;
@@ -279,7 +285,8 @@ static void queue_relief(uvf__workers_t *w) {
   unlock(w);
 }
 
-/* With a slot: one more runner. Without memory for it the slot goes back; `first` sees to it that then another one is out, whose return tries again. */
+/* With a slot: one more runner. Without memory for it the slot goes back; `first` sees to it that then another one is
+ * out, whose return tries again. */
 static void add_runner(uvf__workers_t *w) {
   atomic_fetch_add(&w->alive, 1);
   if (queue_runner(w, 0) == 0) {
@@ -392,13 +399,12 @@ void uvf__workers_back(uvf__workers_t *w) {
   if (--w->jobs == 0 && (w->out != NULL || atomic_load(&w->claim.stand) != UVF__CLAIM_NONE)) trim(w);
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void destroy(uvf__ext_t *ext) {
   uvf__workers_t *w = UVF__CONTAINER(ext, uvf__workers_t, ext);
   while (w->spare != NULL) {
-    runner_t *r = UVF__CONTAINER(w->spare, runner_t, link);
-    uvf__link_remove(&r->link);
+    runner_t *r = UVF__CONTAINER(uvf__link_pop(&w->spare), runner_t, link);
     if (r != &w->first) uvf__free(r);
   }
   uv_mutex_destroy(&w->lock);

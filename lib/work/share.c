@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Invariants
- * 1. share_lock guards the line and where each claimant stands. One is in the line from take (0) until its grant is posted or it leaves; it is granted at
- *    most once per place. Under the lock nothing else is taken but a hub's gate, inside the post of a grant; that is a leaf.
- * 2. held counts the slots given out. It exceeds limit only after the limit was lowered; then nothing is granted until it is below.
- * 3. The line is not empty only while no slot is free: whoever frees one, or raises the limit, grants under the same lock.
+ * 1. share_lock guards the line and where each claimant stands. One is in the line from take (0) until its grant is
+ *    posted or it leaves; it is granted at most once per place. Under the lock nothing else is taken but a hub's
+ *    gate, inside the post of a grant; that is a leaf.
+ * 2. held counts the slots given out. It exceeds limit only after the limit was lowered; then nothing is granted
+ *    until it is below.
+ * 3. The line is not empty only while no slot is free: whoever frees one, or raises the limit, grants under the same
+ *    lock.
  * 4. A claimant's hub stays open while it waits (it is counted in busy), so a grant always arrives.
  */
 #include "work/share.h"
@@ -162,7 +165,8 @@ int uvf__share_over(void) {
 }
 
 int uvf__share_wanted(uvf__claimant_t *c) {
-  return atomic_load_explicit(&in_line, memory_order_relaxed) > (atomic_load(&c->stand) == UVF__CLAIM_IN_LINE ? 1u : 0u);
+  return atomic_load_explicit(&in_line, memory_order_relaxed) >
+         (atomic_load(&c->stand) == UVF__CLAIM_IN_LINE ? 1u : 0u);
 }
 
 int uvf_work_set_limit(unsigned int threads) {

@@ -7,13 +7,13 @@
 
 #include "kernel/hub.h"
 
-/* Where a claimant stands. Its grant is a post: from GRANTED until that is applied it cannot join the line again, but the loop, when it is in need and
- * too busy to have applied it, may use the slot at once (USED). */
+/* Where a claimant stands. Its grant is a post: from GRANTED until that is applied it cannot join the line again, but
+ * the loop, when it is in need and too busy to have applied it, may use the slot at once (USED). */
 enum { UVF__CLAIM_NONE, UVF__CLAIM_IN_LINE, UVF__CLAIM_GRANTED, UVF__CLAIM_USED };
 
 /* A hub's place in the line for a slot; while it is not NONE it is counted in hub->busy. */
 typedef struct uvf__claimant_s {
-  uvf__post_t grant;  /* posted to the hub when it gets one */
+  uvf__post_t grant; /* posted to the hub when it gets one */
   uvf__hub_t *hub;
   uint64_t since_ns;  /* when it was granted */
   _Atomic(int) stand; /* written under the share's lock */
@@ -35,7 +35,8 @@ void uvf__share_give(void);
 /* The same for one that yields to others: if c is in the line itself, it goes behind them first. */
 void uvf__share_yield(uvf__claimant_t *c);
 
-/* Gives up its place, or the slot it was granted. 1: it is NONE now, and not counted any more: the caller sees to busy; 0: the post will come. Loop thread. */
+/* Gives up its place, or the slot it was granted. 1: it is NONE now, and not counted any more: the caller sees to
+ * busy; 0: the post will come. Loop thread. */
 int uvf__share_leave(uvf__claimant_t *c);
 
 /* The grant's post has come: 1 if the slot is still to be used. Loop thread. */

@@ -8,7 +8,7 @@
 
 #include "kernel/rule.h"
 
-/* --- allocator --- */
+/* --- allocator -------------------------------------------------------------------------------- */
 
 static atomic_size_t live;
 static atomic_size_t count;
@@ -54,7 +54,7 @@ void test_alloc_fail_at(size_t n) {
 
 int test_alloc_failed(void) { return atomic_load(&failed); }
 
-/* --- fixture --- */
+/* --- fixture ---------------------------------------------------------------------------------- */
 
 static fixture_t *closing;
 
@@ -116,14 +116,15 @@ void run_until(uv_loop_t *loop, const int *flag, int wanted) {
   }
   uv_close((uv_handle_t *)watchdog, on_watchdog_closed);
   uv_run(loop, UV_RUN_NOWAIT);
-  if (*flag < wanted) fail_msg("%s: flag is %d, wanted %d", late ? "20 s are over" : "the loop has nothing left", *flag, wanted);
+  if (*flag < wanted)
+    fail_msg("%s: flag is %d, wanted %d", late ? "20 s are over" : "the loop has nothing left", *flag, wanted);
 }
 
 void run_ready(uv_loop_t *loop) {
   for (int i = 0; i < 4; i++) uv_run(loop, UV_RUN_NOWAIT);
 }
 
-/* --- gates --- */
+/* --- gates ------------------------------------------------------------------------------------ */
 
 void gate_init(gate_t *g) {
   if (uv_sem_init(&g->sem, 0) != 0) abort();
@@ -134,7 +135,7 @@ void gate_open(gate_t *g, unsigned int n) {
 void gate_pass(gate_t *g) { uv_sem_wait(&g->sem); }
 void gate_destroy(gate_t *g) { uv_sem_destroy(&g->sem); }
 
-/* --- misuse --- */
+/* --- misuse ----------------------------------------------------------------------------------- */
 
 static jmp_buf rule_jump;
 static char rule_text[512];
@@ -159,7 +160,7 @@ const char *test_expect_rule(void (*fn)(void *), void *arg) {
   return result;
 }
 
-/* --- randomness --- */
+/* --- randomness ------------------------------------------------------------------------------- */
 
 uint64_t test_seed(void) {
   const char *text = getenv("UVF_TEST_SEED");

@@ -17,7 +17,9 @@ typedef struct model_s {
   int armed;
 } model_t;
 
-static model_t *model_of(uvf__link_t *link) { return UVF__CONTAINER(UVF__CONTAINER(link, uvf__deadline_t, link), model_t, d); }
+static model_t *model_of(uvf__link_t *link) {
+  return UVF__CONTAINER(UVF__CONTAINER(link, uvf__deadline_t, link), model_t, d);
+}
 
 /* Runs the wheel at now and checks that exactly the due ones of the model come; returns how many. */
 static size_t run_and_check(uvf__wheel_t *w, model_t *m, size_t n, uint64_t now_ns) {
