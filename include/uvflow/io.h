@@ -6,8 +6,9 @@
  * ======================
  *
  * A guard binds one uv_handle_t to a context: the end of the context closes the handle. The handles of a subtree are
- * closed children's before parents', within one context the last bound first, each exactly once, after the
- * completions that were already due: a request's sockets are closed when its operations have been answered.
+ * closed children's before parents', within one context the last bound first, each exactly once, and behind the
+ * completions that were already due. A guard takes its place among the operations of its context: what was started after
+ * the handle was bound is answered before the handle is closed, what was started before it after.
  */
 #ifndef UVFLOW_IO_H
 #define UVFLOW_IO_H

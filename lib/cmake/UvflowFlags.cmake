@@ -8,6 +8,10 @@ if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
   if(UVF_WERROR)
     add_compile_options("$<$<COMPILE_LANGUAGE:C>:-Werror>")
   endif()
+  # Debian 12's valgrind cannot read the DWARF 5 that its clang writes.
+  if(CMAKE_C_COMPILER_ID MATCHES "Clang")
+    add_compile_options("$<$<AND:$<COMPILE_LANGUAGE:C>,$<CONFIG:Debug>>:-gdwarf-4>")
+  endif()
 endif()
 
 if(UVF_SANITIZE)

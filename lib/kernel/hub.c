@@ -11,7 +11,7 @@
  *    sees the other). Later posters owe nothing.
  * 3. `closed` and uv_async_send are under `gate`, so no send races with uv_close, and none follows it. A poster that
  *    finds `closed` settles the posts itself: only memory is left to settle then.
- * 4. The idle handle is active whenever the ready list or the grave is not empty and no drain is running: the loop
+ * 4. The idle handle is active whenever the ready list, the grave or todo is not empty and no drain is running: the loop
  *    never blocks on them.
  * 5. The async handle is ref'd exactly while owed > 0.
  *
@@ -21,11 +21,12 @@
  */
 #include "kernel/hub.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "kernel/context.h"
 
-#define DRAIN_MAX 1024u /* callbacks per drain; then the loop looks at its descriptors again */
+#define DRAIN_MAX 1024u /* callbacks and posts per drain; then the loop looks at its descriptors again */
 #define NS_PER_MS UINT64_C(1000000)
 
 _Thread_local char uvf__thread_anchor;
@@ -104,30 +105,36 @@ static void post_apply(uintptr_t node, int closed) {
   }
 }
 
-static void apply_posts(uvf__hub_t *hub, int closed) {
-  uintptr_t list;
-  uintptr_t node = 0;
-  if (atomic_load_explicit(&hub->posts, memory_order_relaxed) == 0) return;
-  list = atomic_exchange(&hub->posts, 0);
-  while (list != 0) { /* turn it round: first come, first applied */
-    uintptr_t *next = post_next(list);
-    uintptr_t rest = *next;
-    *next = node;
-    node = list;
-    list = rest;
+/* Applies at most max posts, oldest first; returns how many. What is left of a batch waits in `todo`, so that threads
+ * that post without end cannot hold the loop here. */
+static unsigned int apply_posts(uvf__hub_t *hub, unsigned int max, int closed) {
+  unsigned int n = 0;
+  if (hub->todo == 0) {
+    uintptr_t list;
+    if (atomic_load_explicit(&hub->posts, memory_order_relaxed) == 0) return 0;
+    list = atomic_exchange(&hub->posts, 0);
+    while (list != 0) { /* turn it round: first come, first applied */
+      uintptr_t *next = post_next(list);
+      uintptr_t rest = *next;
+      *next = hub->todo;
+      hub->todo = list;
+      list = rest;
+    }
   }
-  while (node != 0) {
-    uintptr_t next = *post_next(node);
+  while (hub->todo != 0 && n < max) {
+    uintptr_t node = hub->todo;
+    hub->todo = *post_next(node);
     post_apply(node, closed);
-    node = next;
+    n++;
   }
+  return n;
 }
 
 /* The hub is closed: settles what was posted. Frees outside the gate, because a free function is the user's and may
  * release other contexts, and because freeing may release the hub. */
 static void settle(uvf__hub_t *hub) {
   uv_mutex_lock(&hub->gate);
-  apply_posts(hub, 1);
+  while (apply_posts(hub, UINT_MAX, 1) > 0) {}
   while (hub->grave != NULL) {
     uvf_ctx_t *ctx = UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link);
     uvf_ctx_t *parent = ctx->parent;
@@ -195,24 +202,26 @@ UVF__COLD int uvf__hub_enter_slow(uvf__hub_t *hub, const char *function) {
   return UV_EINVAL;
 }
 
+static int something_to_do(uvf__hub_t *hub) { return hub->ready != NULL || hub->grave != NULL || hub->todo != 0; }
+
 static void drain(uvf__hub_t *hub) {
   unsigned int left = DRAIN_MAX;
   hub->idle_on = 1; /* whatever becomes ready from here on is seen to below */
   atomic_store(&hub->draining, 1);
   while (left > 0) {
-    apply_posts(hub, 0);
+    left -= apply_posts(hub, left, 0);
     while (hub->grave != NULL && left > 0) {
       left--;
       uvf__ctx_bury(UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link));
     }
     left -= uvf__op_deliver(hub, left);
-    if (hub->ready != NULL || hub->grave != NULL) continue;
+    if (something_to_do(hub)) continue;
     atomic_store(&hub->draining, 0);
     if (atomic_load(&hub->posts) == 0) break;
     atomic_store(&hub->draining, 1);
   }
   atomic_store(&hub->draining, 0);
-  hub->idle_on = hub->ready != NULL || hub->grave != NULL || atomic_load(&hub->posts) != 0;
+  hub->idle_on = something_to_do(hub) || atomic_load(&hub->posts) != 0;
   if (uv_is_closing((uv_handle_t *)&hub->idle)) return;
   if (hub->idle_on) {
     hub->idle_on = 0;

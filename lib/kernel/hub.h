@@ -54,6 +54,7 @@ struct uvf__hub_s {
   void **ready_end;
   uint64_t nready;
   uint64_t owed;         /* what holds the loop: the async handle is ref'd while it is not 0 */
+  uintptr_t todo;        /* posts taken and not applied yet, oldest first */
   uvf__link_t *grave;    /* contexts whose value waits for its free function */
   uint64_t timer_due_ns; /* when `timer` will run the wheel; UINT64_MAX: not started */
   uint64_t busy;         /* requests of ours that libuv still has (runners): the handles wait for them */
