@@ -82,21 +82,23 @@ typedef struct uvf_ctx_s uvf_ctx_t;
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* Makes the library take its memory from malloc_func and give it back to free_func, as uv_replace_allocator does for
- * libuv (the two are independent). Both may be called on any thread. Memory must be aligned as malloc's. Call it
- * before the first background(): later it returns UV_EBUSY and changes nothing. UV_EINVAL: a NULL function. */
+ * libuv (the two are independent). Both may be called on any thread. Memory must be aligned as malloc's.
+ * Call it before the first background(): later it returns UV_EBUSY and changes nothing. UV_EINVAL: a NULL function. */
 UVF_EXTERN int uvf_replace_allocator(uv_malloc_func malloc_func, uv_free_func free_func);
 
 /* Contexts are kept for reuse in per-loop free lists (on by default, poisoned under AddressSanitizer). With on == 0
  * every context is an allocation of its own, so that valgrind and other tools see each of them. Costs some 50 ns a
- * context. Call it before the first background(): later it returns UV_EBUSY and changes nothing. */
+ * context.
+ * Call it before the first background(): later it returns UV_EBUSY and changes nothing. */
 UVF_EXTERN int uvf_use_free_lists(int on);
 
 /* --- operations ------------------------------------------------------------------------------- */
 
-/* The fields that every request struct begins with. data:   yours; the library neither reads nor writes it. ctx:
- * read-only: the context the request runs under, from its start until its callback has returned (then the library's
- * reference is gone: retain it in the callback to keep it). status: read-only: 0 or UV_E*, the same that the callback
- * is given; meaningful once that has been entered. */
+/* The fields that every request struct begins with.
+ * data:   yours; the library neither reads nor writes it.
+ * ctx:    read-only: the context the request runs under, from its start until its callback has returned (then the
+ *         library's reference is gone: retain it in the callback to keep it).
+ * status: read-only: 0 or UV_E*, the same that the callback is given; meaningful once that has been entered. */
 #define UVF_OP_FIELDS                                                                                                  \
   /* public */                                                                                                         \
   void *data;                                                                                                          \
@@ -117,10 +119,12 @@ typedef struct uvf_op_s {
   UVF_OP_FIELDS
 } uvf_op_t;
 
-/* Ends one operation early, and nothing else: its context goes on. 0: claimed; the callback comes later with
- * UV_ECANCELED. UV_EBUSY: too late: it had already ended (its callback may or may not have run: the request must
- * still be valid memory) or its result was committed; nothing changed. UV_EINVAL: NULL. Loop thread. Does not block;
- * the callback never runs inside. A watcher or guard is stopped with its own stop function instead (UV_EINVAL). */
+/* Ends one operation early, and nothing else: its context goes on.
+ * 0: claimed; the callback comes later with UV_ECANCELED. UV_EBUSY: too late: it had already ended (its callback may
+ * or may not have run: the request must still be valid memory) or its result was committed; nothing changed.
+ * UV_EINVAL: NULL.
+ * Loop thread. Does not block; the callback never runs inside. A watcher or guard is stopped with its own stop
+ * function instead (UV_EINVAL). */
 UVF_EXTERN int uvf_op_cancel(uvf_op_t *op);
 
 /* --- where an operation was started (debug) --------------------------------------------------- */

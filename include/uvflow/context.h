@@ -47,8 +47,9 @@ extern "C" {
 
 /* Makes a root: a context that has no deadline and no values and is over only when it is closed. Every call makes a
  * root of its own; roots of one loop share the library's handles. On success the caller owns the root and ends it
- * with uvf_ctx_close. Thread: the one that will run the loop, or that sets it up. Does not block. UV_EINVAL: NULL.
- * UV_ENOMEM or libuv's error from the handles' init: nothing happened. As Go's context.Background. */
+ * with uvf_ctx_close.
+ * Thread: the one that will run the loop, or that sets it up. Does not block.
+ * UV_EINVAL: NULL. UV_ENOMEM or libuv's error from the handles' init: nothing happened. As Go's context.Background. */
 UVF_EXTERN int uvf_ctx_background(uv_loop_t *loop, uvf_ctx_t **root);
 
 /* The same, named "todo": for code that does not know yet which context it should be under. As Go's context.TODO. */
@@ -61,10 +62,11 @@ typedef void (*uvf_ctx_close_cb)(uvf_ctx_t *root);
 /* Closes a root, asynchronously like uv_close: everything under it is over when the call returns (err UV_ECANCELED,
  * cause UV_ESHUTDOWN), then every operation ends and is answered, every job's memory comes back, the library's
  * handles are closed with the loop's last root, and cb (which may be NULL) is called. Takes over the caller's
- * reference: don't release the root. Other references under the root may be released later, also after the loop is
- * gone, on any thread; a value's free function then runs in that release. Waits for jobs that are running. If it
- * seems to hang: uvf_ctx_dump(root, stderr) in a timer names what is left. Loop thread. cb never runs inside. Misuse:
- * not a root; closed twice. NULL does nothing. */
+ * reference: don't release the root.
+ * Other references under the root may be released later, also after the loop is gone, on any thread; a value's free
+ * function then runs in that release.
+ * Waits for jobs that are running. If it seems to hang: uvf_ctx_dump(root, stderr) in a timer names what is left.
+ * Loop thread. cb never runs inside. Misuse: not a root; closed twice. NULL does nothing. */
 UVF_EXTERN void uvf_ctx_close(uvf_ctx_t *root, uvf_ctx_close_cb cb);
 
 /* The loop a context lives on. Any thread. After the root's close only the pointer's value is meaningful. */
@@ -74,12 +76,12 @@ UVF_EXTERN uv_loop_t *uvf_ctx_loop(const uvf_ctx_t *ctx);
  * closes them; closed by hand nothing under the loop's roots can end any more). Loop thread. */
 UVF_EXTERN int uvf_owns_handle(const uv_handle_t *handle);
 
-/* --- deriving
- * ------------------------------------------------------------------------------------------------------- Common to
- * all: the loop thread of parent; does not block; on success *ctx is a new live context and the caller owns one
- * reference to it (uvf_ctx_release), on failure *ctx is untouched. The child keeps the parent's memory; the parent
- * may be released at once. Under a parent that is over the child is born over, with the parent's err and cause, and
- * the call still returns 0. UV_EINVAL: a NULL argument (or another one, as said). UV_ENOMEM: nothing happened. */
+/* --- deriving ---------------------------------------------------------------------------------- Common to all: the
+ * loop thread of parent; does not block; on success *ctx is a new live context and the caller owns one reference to
+ * it (uvf_ctx_release), on failure *ctx is untouched. The child keeps the parent's memory; the parent may be released
+ * at once. Under a parent that is over the child is born over, with the parent's err and cause, and the call still
+ * returns 0.
+ * UV_EINVAL: a NULL argument (or another one, as said). UV_ENOMEM: nothing happened. */
 
 /* A child that can be cancelled on its own. As Go's WithCancel. */
 UVF_EXTERN int uvf_ctx_with_cancel(uvf_ctx_t *parent, uvf_ctx_t **ctx);
@@ -106,7 +108,8 @@ typedef void (*uvf_value_free_cb)(void *value);
 
 /* A child that carries a request value. `key` is compared by address: use the address of a static variable of yours.
  * `value` may be NULL, which hides an outer one. The context owns value if `free_cb` is not NULL; on failure it does
- * not. Unlike Go's, a context with a value can be cancelled by itself. UV_EINVAL: key is NULL. As Go's WithValue. */
+ * not.
+ * Unlike Go's, a context with a value can be cancelled by itself. UV_EINVAL: key is NULL. As Go's WithValue. */
 UVF_EXTERN int uvf_ctx_with_value(uvf_ctx_t *parent, const void *key, void *value, uvf_value_free_cb free_cb,
                                   uvf_ctx_t **ctx);
 
@@ -121,26 +124,26 @@ UVF_EXTERN int uvf_ctx_with_any(uvf_ctx_t *const parents[], size_t n, uvf_ctx_t 
 
 /* A child on another loop: it lives under `local` (a root or any context of the loop whose thread calls this) and is
  * over when `local` or `parent` is, whichever ends first; its deadline is the earlier of the two, watched by its own
- * loop; its values are parent's. The end of `parent` sets its err when the parent's loop carries that end out; its
- * descendants and callbacks follow on its own loop. The caller must hold a reference to parent (on any loop) during
- * the call. Closing the parent's root ends the child but does not wait for it. When both are of one loop this is
+ * loop; its values are parent's.
+ * The end of `parent` sets its err when the parent's loop carries that end out; its descendants and callbacks follow on
+ * its own loop. Closing the parent's root ends the child but does not wait for it.
+ * The caller must hold a reference to parent (on any loop) during the call. When both are of one loop this is
  * with_any({parent, local}). */
 UVF_EXTERN int uvf_ctx_with_remote(uvf_ctx_t *local, uvf_ctx_t *parent, uvf_ctx_t **ctx);
 
-/* --- ending
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 /* Ends a context and everything under it: err UV_ECANCELED, cause UV_ECANCELED. On one that is already over: nothing.
- * NULL: nothing. Any thread that holds a reference. Runs no callback inside, allocates nothing. Cancelling a root or
- * a without_cancel context is misuse, and does nothing. As calling Go's CancelFunc. */
+ * NULL: nothing.
+ * Any thread that holds a reference. Runs no callback inside, allocates nothing. Cancelling a root or a
+ * without_cancel context is misuse, and does nothing. As calling Go's CancelFunc. */
 UVF_EXTERN void uvf_ctx_cancel(uvf_ctx_t *ctx);
 
 /* The same with a cause: a code of yours (0 means UV_ECANCELED), and a pointer that must live as long as somebody may
  * ask. As Go's CancelCauseFunc. */
 UVF_EXTERN void uvf_ctx_cancel_cause(uvf_ctx_t *ctx, int cause, void *data);
 
-/* --- asking (any thread that holds a reference; no lock, no blocking)
- * ------------------------------------------------------ */
+/* --- asking (any thread that holds a reference; no lock, no blocking) ------------------------- */
 
 /* 0 while live, then UV_ECANCELED or UV_ETIMEDOUT. One load. NULL: UV_EINVAL. */
 UVF_EXTERN int uvf_ctx_err(const uvf_ctx_t *ctx);
@@ -153,11 +156,13 @@ UVF_EXTERN int uvf_ctx_cause(const uvf_ctx_t *ctx, void **data);
 #define UVF_NO_DEADLINE UINT64_MAX
 
 /* The time on uv_hrtime's clock when it will be over at the latest, its ancestors' deadlines counted in;
- * UVF_NO_DEADLINE if there is none. Constant over the life of the context, also after its end. */
+ * UVF_NO_DEADLINE if there is none.
+ * Constant over the life of the context, also after its end. */
 UVF_EXTERN uint64_t uvf_ctx_deadline_ns(const uvf_ctx_t *ctx);
 
 /* What is left until the deadline: 0 when it is past or the context is over, UVF_NO_DEADLINE if there is none. Reads
- * the clock. The form in ms rounds up: a wait of that many ms reaches the deadline. */
+ * the clock.
+ * The form in ms rounds up: a wait of that many ms reaches the deadline. */
 UVF_EXTERN uint64_t uvf_ctx_remaining_ns(const uvf_ctx_t *ctx);
 UVF_EXTERN uint64_t uvf_ctx_remaining_ms(const uvf_ctx_t *ctx);
 
@@ -168,8 +173,7 @@ UVF_EXTERN void *uvf_ctx_value(const uvf_ctx_t *ctx, const void *key);
 /* The same, telling absent from NULL: 1 found (*value is set, if value is not NULL), 0 not. */
 UVF_EXTERN int uvf_ctx_find(const uvf_ctx_t *ctx, const void *key, void **value);
 
-/* --- references
- * ------------------------------------------------------------------------------------------------------ */
+/* --- references ------------------------------------------------------------------------------- */
 
 /* Takes one more reference and returns ctx. Any thread that holds one, or stands in a callback of an operation under
  * it. NULL: NULL. */
@@ -179,8 +183,7 @@ UVF_EXTERN uvf_ctx_t *uvf_ctx_retain(uvf_ctx_t *ctx);
  * instead). */
 UVF_EXTERN void uvf_ctx_release(uvf_ctx_t *ctx);
 
-/* --- watchers
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- watchers --------------------------------------------------------------------------------- */
 
 typedef struct uvf_watch_s uvf_watch_t;
 
@@ -195,8 +198,9 @@ struct uvf_watch_s {
 };
 
 /* Calls cb on the loop after ctx is over; soon, if it already is, but never inside this call. Several watchers on one
- * context are independent. Holds the loop and the context until it was called or stopped. Loop thread. 0, or
- * UV_EINVAL: a NULL argument. Misuse: a watcher already started. As Go's AfterFunc. */
+ * context are independent.
+ * Holds the loop and the context until it was called or stopped.
+ * Loop thread. 0, or UV_EINVAL: a NULL argument. Misuse: a watcher already started. As Go's AfterFunc. */
 UVF_EXTERN int uvf_ctx_on_done(uvf_ctx_t *ctx, uvf_watch_t *watch, uvf_watch_cb cb);
 
 enum {
@@ -213,14 +217,14 @@ UVF_EXTERN int uvf_watch_stop(uvf_watch_t *watch);
 /* The same from another thread: asks the loop and waits for its answer, timeout_ms at most (UVF_WAIT_FOREVER: without
  * limit). When it has returned UVF_STOP_REMOVED or UVF_STOP_DONE the callback neither runs nor will. The caller must
  * hold a reference to ctx, the context the watcher was started under, and the watcher must stay valid memory until
- * the loop has answered, also after a timeout. UV_EPERM: this thread runs a loop that has a root: it would wait for
- * itself. UV_ETIMEDOUT: no answer yet; the stop will still be carried out. UV_ENOMEM; UV_EINVAL: a NULL argument. */
+ * the loop has answered, also after a timeout.
+ * UV_EPERM: this thread runs a loop that has a root: it would wait for itself. UV_ETIMEDOUT: no answer yet; the stop
+ * will still be carried out. UV_ENOMEM; UV_EINVAL: a NULL argument. */
 UVF_EXTERN int uvf_watch_stop_wait(uvf_ctx_t *ctx, uvf_watch_t *watch, uint64_t timeout_ms);
 
 #define UVF_WAIT_FOREVER UINT64_MAX
 
-/* --- looking inside
- * ----------------------------------------------------------------------------------------------------- */
+/* --- looking inside --------------------------------------------------------------------------- */
 
 /* Gives a context a name for dumps: static memory or at least as long-lived as the context; not copied; NULL takes it
  * back. Loop thread. */
@@ -261,7 +265,8 @@ UVF_EXTERN void uvf_ctx_stats(const uvf_ctx_t *ctx, uvf_stats_t *stats);
 
 /* Draws the tree under ctx, one context or operation a line, with what is left of deadlines, what is over and why,
  * guarded handles, names, and in debug builds where each operation was started. Deeper than 64 levels it says how
- * many it left out. Loop thread. 0, UV_EINVAL: NULL, UV_EIO: the stream failed. */
+ * many it left out. Loop thread.
+ * 0, UV_EINVAL: NULL, UV_EIO: the stream failed. */
 UVF_EXTERN int uvf_ctx_dump(const uvf_ctx_t *ctx, FILE *out);
 
 #define uvf_ctx_on_done(ctx, watch, cb) UVF__AT(uvf_ctx_on_done(ctx, watch, cb))

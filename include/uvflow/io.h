@@ -7,8 +7,8 @@
  *
  * A guard binds one uv_handle_t to a context: the end of the context closes the handle. The handles of a subtree are
  * closed children's before parents', within one context the last bound first, each exactly once, and behind the
- * completions that were already due. A guard takes its place among the operations of its context: what was started after
- * the handle was bound is answered before the handle is closed, what was started before it after.
+ * completions that were already due. A guard takes its place among the operations of its context: what was started
+ * after the handle was bound is answered before the handle is closed, what was started before it after.
  */
 #ifndef UVFLOW_IO_H
 #define UVFLOW_IO_H
@@ -33,11 +33,13 @@ struct uvf_guard_s {
 
 /* Binds handle to ctx: when ctx ends, the library calls uv_close(handle, close_cb), unless the handle is closing
  * already. `close_cb` may be NULL and is called by libuv. When ctx is already over the handle is closed soon, not
- * inside this call. Loop thread; the handle must be of the context's loop. Does not block. A guard does not hold the
- * loop: an active handle does that. It holds the context's memory. Closing the root closes every bound handle and
- * waits for that; after the root's close callback none is open. 0: bound. UV_EINVAL: a NULL argument but close_cb, a
- * handle of another loop, or one that is closing. Misuse: a guard already bound. The handle must not be closed by
- * hand while it is bound: call uvf_guard_stop first, or uvf_guard_close. */
+ * inside this call.
+ * Loop thread; the handle must be of the context's loop. Does not block. A guard does not hold the loop: an active
+ * handle does that. It holds the context's memory. Closing the root closes every bound handle and waits for that;
+ * after the root's close callback none is open.
+ * 0: bound. UV_EINVAL: a NULL argument but close_cb, a handle of another loop, or one that is closing. Misuse: a
+ * guard already bound.
+ * The handle must not be closed by hand while it is bound: call uvf_guard_stop first, or uvf_guard_close. */
 UVF_EXTERN int uvf_guard_start(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *handle, uv_close_cb close_cb);
 
 /* Unbinds: from now on the handle is the caller's alone, and the guard's memory too.
@@ -46,7 +48,8 @@ UVF_EXTERN int uvf_guard_start(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *
 UVF_EXTERN int uvf_guard_stop(uvf_guard_t *guard);
 
 /* Unbinds and closes the handle now, with the close callback given at start. 0: closing. UV_EBUSY: the library had
- * closed it already. UV_EINVAL: NULL. Loop thread. close_cb does not run inside. */
+ * closed it already.
+ * UV_EINVAL: NULL. Loop thread. close_cb does not run inside. */
 UVF_EXTERN int uvf_guard_close(uvf_guard_t *guard);
 
 #define uvf_guard_start(ctx, guard, handle, close_cb) UVF__AT(uvf_guard_start(ctx, guard, handle, close_cb))

@@ -14,8 +14,9 @@
  *  returned          | done(fn's value) if the completion claimed first, done(err) otherwise; then release
  *
  *  err is the context's err, or UV_ECANCELED for uvf_work_cancel. fn's return value is the job's status: 0, or any
- *  negative code. A job that returned 0 after its context had ended is reported with the context's err, unless fn had
- *  committed its result.
+ *  negative code.
+ *  A job that returned 0 after its context had ended is reported with the context's err, unless fn had committed its
+ *  result.
  *
  * Happens-before: start -> fn -> release; fn -> done, unless done has a failure status and a release callback is
  * used: then fn may still be running, and done must not touch what fn writes.
@@ -63,18 +64,21 @@ struct uvf_work_s {
 };
 
 /* Runs fn on the pool under ctx. Jobs of one loop start in the order they were given; a slow one holds up no other
- * while a thread of our share is free. Loop thread. Does not block; neither callback runs inside. `done` and
- * `release` may be NULL. The job holds the loop and the context until it is over; job->ctx stays valid in fn, in done
- * and in release. 0: done (and release) will come, also when ctx is already over: then fn is not run. UV_EINVAL: ctx,
- * job or fn is NULL. UV_ENOMEM: nothing happened. Misuse: a job that is already started; the wrong thread. As `go
- * func` with a result; a running job's early answer is what Go writes with a goroutine and a select. */
+ * while a thread of our share is free.
+ * Loop thread. Does not block; neither callback runs inside. `done` and `release` may be NULL. The job holds the loop
+ * and the context until it is over; job->ctx stays valid in fn, in done and in release.
+ * 0: done (and release) will come, also when ctx is already over: then fn is not run.
+ * UV_EINVAL: ctx, job or fn is NULL. UV_ENOMEM: nothing happened. Misuse: a job that is already started; the wrong
+ * thread.
+ * As `go func` with a result; a running job's early answer is what Go writes with a goroutine and a select. */
 UVF_EXTERN int uvf_work_start(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done,
                               uvf_work_release_cb release);
 
 /* Claims the result from inside fn, before it makes an effect that must not be half-seen: from then on neither a
- * cancel nor a deadline changes the status, which will be fn's return value. 0: claimed, publish. UV_ECANCELED: too
- * late: done has, or will get, a failure status: leave everything as it was and return. Only from the job's own fn,
- * on its thread; a second call answers the same as the first. Does not block. */
+ * cancel nor a deadline changes the status, which will be fn's return value.
+ * 0: claimed, publish. UV_ECANCELED: too late: done has, or will get, a failure status: leave everything as it was
+ * and return.
+ * Only from the job's own fn, on its thread; a second call answers the same as the first. Does not block. */
 UVF_EXTERN int uvf_work_commit(uvf_work_t *job);
 
 /* As uvf_op_cancel, for a job: 0 it will end with UV_ECANCELED; UV_EBUSY too late; UV_EINVAL NULL. Loop thread. */
@@ -82,7 +86,8 @@ UVF_EXTERN int uvf_work_cancel(uvf_work_t *job);
 
 /* Sets how many pool threads the jobs of all loops of this process may hold at once; 0 restores the default: the size
  * of the pool less one, at least one. A limit above the pool's size is cut to it. Lowering takes effect as running
- * jobs return. Any thread. Always 0 today. The pool's size is read from UV_THREADPOOL_SIZE as libuv reads it, once. */
+ * jobs return.
+ * Any thread. Always 0 today. The pool's size is read from UV_THREADPOOL_SIZE as libuv reads it, once. */
 UVF_EXTERN int uvf_work_set_limit(unsigned int threads);
 
 /* The limit in force. Any thread. */

@@ -11,8 +11,8 @@
  *    sees the other). Later posters owe nothing.
  * 3. `closed` and uv_async_send are under `gate`, so no send races with uv_close, and none follows it. A poster that
  *    finds `closed` settles the posts itself: only memory is left to settle then.
- * 4. The idle handle is active whenever the ready list, the grave or todo is not empty and no drain is running: the loop
- *    never blocks on them.
+ * 4. The idle handle is active whenever the ready list, the grave or todo is not empty and no drain is running: the
+ *    loop never blocks on them.
  * 5. The async handle is ref'd exactly while owed > 0.
  *
  * Deadlock: `gate` is a leaf: under it we take no other lock, call no user code, and release no context of another

@@ -22,6 +22,8 @@
  * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again
  *    after; the loop pushes first and looks at `alive` after (both sequentially consistent, so one of the two sees
  *    the other).
+ *    A loop that found no slot free because this one was not given back yet stands in the line by then: the runner
+ *    keeps the slot.
  * 4. Every request of ours with libuv, and a place in the line, is counted in hub->busy: the hub is not closed before
  *    they are back.
  * 5. A hub with nothing to do has nothing waiting in libuv's pool: requests that were not started are cancelled
@@ -216,10 +218,11 @@ static int run_jobs(uvf__workers_t *w) {
   return verdict;
 }
 
+/* Entered under lock, left without. */
 static void work_until_done(uvf__workers_t *w) {
   for (;;) {
     int verdict = run_jobs(w);
-    int missed;
+    int empty;
     if (verdict == HAND_OVER) return;
     atomic_fetch_sub(&w->alive, 1);
     if (verdict == LEAVE) {
@@ -227,13 +230,11 @@ static void work_until_done(uvf__workers_t *w) {
       return;
     }
     lock(w);
-    missed = !is_empty(w); /* invariant 3 */
-    if (!missed) {
-      unlock(w);
-      uvf__share_give();
-      return;
-    }
+    empty = is_empty(w); /* invariant 3 */
+    unlock(w);
+    if (empty && !uvf__share_keep(&w->claim)) return;
     atomic_fetch_add(&w->alive, 1);
+    lock(w);
   }
 }
 

@@ -122,6 +122,22 @@ void uvf__share_give(void) {
   uv_mutex_unlock(&share_lock);
 }
 
+int uvf__share_keep(uvf__claimant_t *c) {
+  int keep;
+  uv_mutex_lock(&share_lock);
+  keep = line == c;
+  if (keep) {
+    line = c->next;
+    atomic_fetch_sub(&in_line, 1);
+    atomic_store(&c->stand, UVF__CLAIM_USED);
+    uvf__hub_post_busy(c->hub, (uintptr_t)&c->grant | UVF__POST_CALL); /* the loop still has to count it out */
+  } else {
+    give();
+  }
+  uv_mutex_unlock(&share_lock);
+  return keep;
+}
+
 void uvf__share_yield(uvf__claimant_t *c) {
   uv_mutex_lock(&share_lock);
   if (atomic_load(&c->stand) == UVF__CLAIM_IN_LINE) {

@@ -32,6 +32,10 @@ int uvf__share_take(uvf__claimant_t *c);
 /* Gives a slot back: the first in the line has it then. Any thread. */
 void uvf__share_give(void);
 
+/* The same for a runner of c's hub that found nothing to do: if c is first in the line by now, its loop may be too busy
+ * to fetch the slot, so the runner keeps it: 1. Otherwise it is given back: 0. Any thread. */
+int uvf__share_keep(uvf__claimant_t *c);
+
 /* The same for one that yields to others: if c is in the line itself, it goes behind them first. */
 void uvf__share_yield(uvf__claimant_t *c);
 

@@ -148,7 +148,7 @@ static void the_cancelling_thread_may_release_the_last_reference_at_once(void **
 
 typedef struct witness_s {
   uvf_ctx_t *ctx;
-  int payload;      /* written by the canceller before the cancel, read after err was seen */
+  int payload; /* written by the canceller before the cancel, read after err was seen */
   int bad;
 } witness_t;
 
@@ -276,7 +276,7 @@ enum { FLOODERS = 4, TICKS = 20 };
 typedef struct flood_s {
   uvf_ctx_t *ctx;
   uvf_watch_t *watch;
-  atomic_int enough, posting, ticks, ticks_when_over;
+  atomic_int enough, posting, ticks, ticks_when_over, last_answer;
   uint64_t end;
 } flood_t;
 
@@ -288,6 +288,13 @@ static void flood(void *arg) {
   }
   atomic_store(&f->ticks_when_over, atomic_load(&f->ticks));
   atomic_fetch_sub(&f->posting, 1);
+}
+
+/* Posts are answered in order: when this one is, all before it were, and the watcher's memory is free to go. */
+static void ask_last(void *arg) {
+  flood_t *f = arg;
+  atomic_store(&f->last_answer, uvf_watch_stop_wait(f->ctx, f->watch, UVF_WAIT_FOREVER));
+  atomic_store(&f->posting, -1);
 }
 
 static void on_tick(uv_timer_t *timer) {
@@ -309,26 +316,30 @@ static void while_other_threads_post_without_end_the_loops_own_timers_go_on(void
   for (size_t i = 0; i < FLOODERS; i++) assert_int_equal(uv_thread_create(&threads[i], flood, &over), 0);
   while (atomic_load(&over.posting) > 0) uv_run(&f->loop, UV_RUN_NOWAIT);
   for (size_t i = 0; i < FLOODERS; i++) assert_int_equal(uv_thread_join(&threads[i]), 0);
+  assert_int_equal(uv_thread_create(&threads[0], ask_last, &over), 0);
+  while (atomic_load(&over.posting) >= 0) uv_run(&f->loop, UV_RUN_NOWAIT);
+  assert_int_equal(uv_thread_join(&threads[0]), 0);
+  assert_int_equal(atomic_load(&over.last_answer), UVF_STOP_DONE);
   uv_close((uv_handle_t *)&timer, NULL);
   turn(&f->loop);
   assert_in_range(atomic_load(&over.ticks_when_over), TICKS, 1 << 30); /* while they still posted, not after */
-  assert_int_equal(probe.calls, 0); /* the first of their stops removed it */
+  assert_int_equal(probe.calls, 0);                                    /* the first of their stops removed it */
   uvf_ctx_release(over.ctx);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(cancel_from_another_thread_ends_the_context_at_once_and_its_descendants_when_the_loop_ran),
-    unit(the_completions_of_a_cancel_from_another_thread_keep_the_order),
-    unit(cancel_from_another_thread_wakes_a_loop_that_sleeps_in_its_poll),
-    unit(a_cancel_from_another_thread_does_not_hold_the_loop_and_is_applied_when_it_next_runs),
-    unit(a_cancel_from_another_thread_is_applied_at_close_and_its_cause_stays_first),
-    unit(the_cancelling_thread_may_release_the_last_reference_at_once),
-    unit(a_thread_that_sees_err_sees_the_cause_and_what_was_written_before_the_cancel),
-    unit(of_many_cancels_at_once_one_wins_and_all_agree_on_it),
-    unit(a_child_derived_while_another_thread_cancels_its_parent_always_ends_with_the_parents_cause),
-    unit(asking_from_many_threads_while_the_loop_ends_it_is_free_of_races),
-    unit(while_other_threads_post_without_end_the_loops_own_timers_go_on),
+      unit(cancel_from_another_thread_ends_the_context_at_once_and_its_descendants_when_the_loop_ran),
+      unit(the_completions_of_a_cancel_from_another_thread_keep_the_order),
+      unit(cancel_from_another_thread_wakes_a_loop_that_sleeps_in_its_poll),
+      unit(a_cancel_from_another_thread_does_not_hold_the_loop_and_is_applied_when_it_next_runs),
+      unit(a_cancel_from_another_thread_is_applied_at_close_and_its_cause_stays_first),
+      unit(the_cancelling_thread_may_release_the_last_reference_at_once),
+      unit(a_thread_that_sees_err_sees_the_cause_and_what_was_written_before_the_cancel),
+      unit(of_many_cancels_at_once_one_wins_and_all_agree_on_it),
+      unit(a_child_derived_while_another_thread_cancels_its_parent_always_ends_with_the_parents_cause),
+      unit(asking_from_many_threads_while_the_loop_ends_it_is_free_of_races),
+      unit(while_other_threads_post_without_end_the_loops_own_timers_go_on),
   };
   return test_run(tests);
 }

@@ -398,6 +398,54 @@ static void a_cancel_from_another_thread_and_a_completion_that_race_agree_on_one
   }
 }
 
+/* --- what a job sees of a cancel --- */
+
+enum { SEEN_CONTEXTS = 500 };
+
+typedef struct seen_s {
+  uvf_ctx_t *ctx[SEEN_CONTEXTS];
+  atomic_int at; /* the one that fn looks at */
+  atomic_int stop;
+  int wrong;
+} seen_t;
+
+static void look_at_each(probe_t *p) {
+  seen_t *seen = p->arg;
+  for (int i = 0; i < SEEN_CONTEXTS; i++) {
+    void *data = NULL;
+    int cause;
+    atomic_store(&seen->at, i);
+    while (uvf_ctx_err(seen->ctx[i]) == 0 && !atomic_load(&seen->stop)) {}
+    cause = uvf_ctx_cause(seen->ctx[i], &data);
+    if (cause != UV_EPROTO || data != seen) seen->wrong++;
+  }
+  atomic_store(&seen->at, SEEN_CONTEXTS);
+}
+
+static void a_job_that_sees_err_sees_the_cause_with_it(void **state) {
+  size_t rounds = test_scaled(60, 2);
+  (void)state;
+  for (size_t round = 0; round < rounds; round++) {
+    static seen_t seen;
+    probe_t *p = probe_new();
+    memset(&seen, 0, sizeof seen);
+    atomic_store(&seen.at, -1);
+    for (int i = 0; i < SEEN_CONTEXTS; i++) seen.ctx[i] = new_ctx();
+    p->arg = &seen;
+    p->in_fn = look_at_each;
+    probe_start(kit.f->root, p, 0);
+    for (int i = 0; i < SEEN_CONTEXTS; i++) {
+      uint64_t limit_ns = uv_hrtime() + PATIENCE_MS * MS_NS;
+      while (atomic_load(&seen.at) < i && uv_hrtime() < limit_ns) {}
+      uvf_ctx_cancel_cause(seen.ctx[i], UV_EPROTO, &seen);
+    }
+    atomic_store(&seen.stop, 1);
+    run_probe(p);
+    for (int i = 0; i < SEEN_CONTEXTS; i++) uvf_ctx_release(seen.ctx[i]);
+    assert_int_equal(seen.wrong, 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       job_test(a_commit_after_a_cancel_answers_ecanceled_both_times),
@@ -416,6 +464,7 @@ int main(void) {
       job_test(a_cancel_of_null_is_einval),
       job_test(a_cancel_through_the_base_is_the_same_cancel),
       job_test(a_cancel_ends_one_job_and_leaves_its_neighbours),
+      job_test(a_job_that_sees_err_sees_the_cause_with_it),
       job_test(a_cancel_and_a_completion_that_race_agree_on_one_answer),
       job_test(a_cancel_from_another_thread_and_a_completion_that_race_agree_on_one_answer),
   };
