@@ -8,7 +8,8 @@
  *  start returned   | the callback
  *  -----------------+------------------------------------------------------------------------------------------
  *  an error         | never comes; the request is the caller's again at once
- *  0                | comes exactly once, on the loop thread of the operation's context, after the call that
+ *  0                | comes exactly once (never, where a stop function has taken a watcher or guard back), on the
+ *                   | loop thread of the operation's context, after the call that
  *                   | started it and the callback that call stood in have returned: never inside a start, never
  *                   | inside a cancel
  *  0, but the       | comes once with the context's err; nothing was run
@@ -23,7 +24,7 @@
  *  the context      | the context's err: UV_ECANCELED or UV_ETIMEDOUT
  *
  *  - The request struct is the caller's memory. It must stay where it is until the callback has been entered (for
- *    jobs with a release callback: until that one has). From then on the library does not touch it.
+ *    jobs with a release callback: until release has been entered). From then on the library does not touch it.
  *  - A start initialises the whole request except `data`, and reads none of it: it need not be zeroed.
  *  - No lock is held while a callback of yours runs: it may start, cancel, stop and release anything, itself
  *    included.
@@ -83,21 +84,22 @@ typedef struct uvf_ctx_s uvf_ctx_t;
 
 /* Makes the library take its memory from malloc_func and give it back to free_func, as uv_replace_allocator does for
  * libuv (the two are independent). Both may be called on any thread. Memory must be aligned as malloc's.
- * Call it before the first background(): later it returns UV_EBUSY and changes nothing. UV_EINVAL: a NULL function. */
+ * Call it before the first root of the process: later it returns UV_EBUSY and changes nothing.
+ * UV_EINVAL: a NULL function. */
 UVF_EXTERN int uvf_replace_allocator(uv_malloc_func malloc_func, uv_free_func free_func);
 
 /* Contexts are kept for reuse in per-loop free lists (on by default, poisoned under AddressSanitizer). With on == 0
  * every context is an allocation of its own, so that valgrind and other tools see each of them. Costs some 50 ns a
  * context.
- * Call it before the first background(): later it returns UV_EBUSY and changes nothing. */
+ * Call it before the first root of the process: later it returns UV_EBUSY and changes nothing. */
 UVF_EXTERN int uvf_use_free_lists(int on);
 
 /* --- operations ------------------------------------------------------------------------------- */
 
 /* The fields that every request struct begins with.
  * data:   yours; the library neither reads nor writes it.
- * ctx:    read-only: the context the request runs under, from its start until its callback has returned (then the
- *         library's reference is gone: retain it in the callback to keep it).
+ * ctx:    read-only: the context the request runs under, valid from its start until its last callback has returned
+ *         (then the library's reference is gone: retain it in the callback to keep it) or a stop has taken it back.
  * status: read-only: 0 or UV_E*, the same that the callback is given; meaningful once that has been entered. */
 #define UVF_OP_FIELDS                                                                                                  \
   /* public */                                                                                                         \
@@ -136,9 +138,9 @@ UVF_EXTERN void uvf__site(const char *site);
 #define UVF__STR2(x) #x
 #define UVF__STR(x) UVF__STR2(x)
 #if defined(NDEBUG) || defined(UVF_NO_SITES)
-#define UVF__AT(call) call
+#define UVF__AT(...) __VA_ARGS__
 #else
-#define UVF__AT(call) (uvf__site(__FILE__ ":" UVF__STR(__LINE__)), call)
+#define UVF__AT(...) (uvf__site(__FILE__ ":" UVF__STR(__LINE__)), __VA_ARGS__)
 #endif
 
 #ifdef __cplusplus

@@ -19,8 +19,8 @@
  *  deadline   | never early, measured with uv_hrtime from the call; late by 1 ms at most plus the loop's own delay and
  *             | the kernel's. A loop that does not run ends nothing.
  *  release    | never cancels: "I won't touch it again". A context lives while a holder, a child, or an operation needs
- *             | it. A cancel that was forgotten leaks nothing: a context that nobody holds and nothing runs under is
- *             | freed with its deadline.
+ *             | it. You need not cancel first: a context that nobody holds and nothing runs under is freed at once, its
+ *             | deadline disarmed.
  *  memory     | derive: one allocation or none (UV_ENOMEM: nothing happened). cancel, release, completion: none.
  *  keep-alive | operations that have not ended, watchers, values that wait for their free function and a closing root
  *             | hold the loop, as an active handle does. Contexts, deadlines and references do not, nor does a cancel
@@ -55,18 +55,21 @@ UVF_EXTERN int uvf_ctx_background(uv_loop_t *loop, uvf_ctx_t **root);
 /* The same, named "todo": for code that does not know yet which context it should be under. As Go's context.TODO. */
 UVF_EXTERN int uvf_ctx_todo(uv_loop_t *loop, uvf_ctx_t **root);
 
-/* Runs on the loop thread when a root is closed. Inside it the root's memory is still valid (uvf_ctx_loop,
- * uvf_ctx_name). */
+/* Runs on the loop thread when a root is closed. Inside it the root's memory is still valid: uvf_ctx_loop(root)->data
+ * leads back to your own. */
 typedef void (*uvf_ctx_close_cb)(uvf_ctx_t *root);
 
 /* Closes a root, asynchronously like uv_close: everything under it is over when the call returns (err UV_ECANCELED,
  * cause UV_ESHUTDOWN), then every operation ends and is answered, every job's memory comes back, the library's
  * handles are closed with the loop's last root, and cb (which may be NULL) is called. Takes over the caller's
  * reference: don't release the root.
- * Other references under the root may be released later, also after the loop is gone, on any thread; a value's free
- * function then runs in that release.
+ * Between this call and cb you may go on deriving and starting under the root's contexts, as callbacks that were on
+ * their way will: all of it is born over, and answered. Once cb has been called that is misuse (UV_EINVAL). Asking,
+ * retain and release work as long as somebody holds a reference, also after the loop is gone, on any thread; a value's
+ * free function then runs in that last release.
  * Waits for jobs that are running. If it seems to hang: uvf_ctx_dump(root, stderr) in a timer names what is left.
- * Loop thread. cb never runs inside. Misuse: not a root; closed twice. NULL does nothing. */
+ * Loop thread. cb never runs inside. NULL does nothing. Misuse: not a root; closed twice (uvf_ctx_err(root) tells
+ * whether it is). */
 UVF_EXTERN void uvf_ctx_close(uvf_ctx_t *root, uvf_ctx_close_cb cb);
 
 /* The loop a context lives on. Any thread. After the root's close only the pointer's value is meaningful. */
@@ -76,11 +79,13 @@ UVF_EXTERN uv_loop_t *uvf_ctx_loop(const uvf_ctx_t *ctx);
  * closes them; closed by hand nothing under the loop's roots can end any more). Loop thread. */
 UVF_EXTERN int uvf_owns_handle(const uv_handle_t *handle);
 
-/* --- deriving ---------------------------------------------------------------------------------- Common to all: the
- * loop thread of parent; does not block; on success *ctx is a new live context and the caller owns one reference to
- * it (uvf_ctx_release), on failure *ctx is untouched. The child keeps the parent's memory; the parent may be released
- * at once. Under a parent that is over the child is born over, with the parent's err and cause, and the call still
- * returns 0.
+/* --- deriving --------------------------------------------------------------------------------- */
+
+/* Common to all:
+ * Loop thread of the parents (with_remote: of `local`). Does not block.
+ * On success *ctx is a new live context and the caller owns one reference to it (uvf_ctx_release); on failure *ctx is
+ * untouched. The child keeps the memory of its parents, which may be released at once.
+ * Under a parent that is over the child is born over, with the parent's err and cause, and the call still returns 0.
  * UV_EINVAL: a NULL argument (or another one, as said). UV_ENOMEM: nothing happened. */
 
 /* A child that can be cancelled on its own. As Go's WithCancel. */
@@ -101,8 +106,8 @@ UVF_EXTERN int uvf_ctx_with_timeout_cause(uvf_ctx_t *parent, uint64_t timeout_ms
 UVF_EXTERN int uvf_ctx_with_deadline_cause(uvf_ctx_t *parent, uint64_t deadline_ns, int cause, void *data,
                                            uvf_ctx_t **ctx);
 
-/* Frees a request value. Runs on the loop thread, from the loop and never inside a call of yours, when the last
- * context that could see the value is gone; it holds the loop until then. Once the root is closed: in the last
+/* Frees a request value. Runs on the loop thread, from the loop and never inside a call of yours, once the last context
+ * that could see the value is gone; from then until it has run it holds the loop. After the root's close: in the last
  * release, on its thread. */
 typedef void (*uvf_value_free_cb)(void *value);
 
@@ -117,30 +122,32 @@ UVF_EXTERN int uvf_ctx_with_value(uvf_ctx_t *parent, const void *key, void *valu
  * closing the root ends it; to cancel what is below, derive once more. As Go's WithoutCancel. */
 UVF_EXTERN int uvf_ctx_without_cancel(uvf_ctx_t *parent, uvf_ctx_t **ctx);
 
-/* A child of several parents, all on one loop: over when the first of them is, with that one's err and cause; its
- * deadline is the earliest; its values are the first parent's. UV_EINVAL: n == 0, a NULL among them, or parents of
- * different loops. */
+/* A child of several parents, all on one loop: over when the first of them is, with that one's err and cause (born
+ * over: of the first in the array that is). Its deadline is the earliest, its values are the first parent's. A parent
+ * may stand in the array twice, and be an ancestor of another.
+ * UV_EINVAL: n == 0, a NULL among them, or parents of different loops. */
 UVF_EXTERN int uvf_ctx_with_any(uvf_ctx_t *const parents[], size_t n, uvf_ctx_t **ctx);
 
-/* A child on another loop: it lives under `local` (a root or any context of the loop whose thread calls this) and is
- * over when `local` or `parent` is, whichever ends first; its deadline is the earlier of the two, watched by its own
+/* A child of a context on another loop. It lives on this loop, under `local` (its root or any other context), and is
+ * over when `parent` or `local` is, whichever ends first. Its deadline is the earlier of the two, watched by its own
  * loop; its values are parent's.
- * The end of `parent` sets its err when the parent's loop carries that end out; its descendants and callbacks follow on
- * its own loop. Closing the parent's root ends the child but does not wait for it.
- * The caller must hold a reference to parent (on any loop) during the call. When both are of one loop this is
- * with_any({parent, local}). */
-UVF_EXTERN int uvf_ctx_with_remote(uvf_ctx_t *local, uvf_ctx_t *parent, uvf_ctx_t **ctx);
+ * The end of `parent` crosses when parent's loop carries it out: then the child's err is set, and its descendants and
+ * callbacks follow on this loop. So parent's loop must run for it: neither this child nor a cancel keeps that loop
+ * alive (a watcher on parent there does).
+ * Loop thread of `local`. The caller must hold a reference to parent during the call. Closing parent's root ends the
+ * child but does not wait for it. When both are of one loop this is with_any({parent, local}). */
+UVF_EXTERN int uvf_ctx_with_remote(uvf_ctx_t *parent, uvf_ctx_t *local, uvf_ctx_t **ctx);
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
 /* Ends a context and everything under it: err UV_ECANCELED, cause UV_ECANCELED. On one that is already over: nothing.
  * NULL: nothing.
- * Any thread that holds a reference. Runs no callback inside, allocates nothing. Cancelling a root or a
- * without_cancel context is misuse, and does nothing. As calling Go's CancelFunc. */
+ * Any thread that holds a reference. Runs no callback inside, allocates nothing.
+ * Misuse: a root or a without_cancel context (a release build does nothing). As calling Go's CancelFunc. */
 UVF_EXTERN void uvf_ctx_cancel(uvf_ctx_t *ctx);
 
-/* The same with a cause: a code of yours (0 means UV_ECANCELED), and a pointer that must live as long as somebody may
- * ask. As Go's CancelCauseFunc. */
+/* The same with a cause: a code (positive ones are yours; negative ones should be libuv's; 0 means UV_ECANCELED), and
+ * a pointer that must live as long as somebody may ask. As Go's CancelCauseFunc. */
 UVF_EXTERN void uvf_ctx_cancel_cause(uvf_ctx_t *ctx, int cause, void *data);
 
 /* --- asking (any thread that holds a reference; no lock, no blocking) ------------------------- */
@@ -210,16 +217,19 @@ enum {
 };
 
 /* Stops a watcher; afterwards its callback does not begin, even when the context is over and the call was due.
- * Returns UVF_STOP_*, or UV_EINVAL for NULL. Loop thread. Does not block. The watcher must still be valid memory. As
- * the stop function that AfterFunc returns (REMOVED is its true). */
+ * Returns UVF_STOP_*, or UV_EINVAL for NULL. The watcher must still be valid memory, and have been started at least
+ * once or be zeroed; then it may be stopped at any time, also after its context is gone.
+ * Loop thread. Does not block. As the stop function that AfterFunc returns (UVF_STOP_REMOVED is its returning true). */
 UVF_EXTERN int uvf_watch_stop(uvf_watch_t *watch);
 
-/* The same from another thread: asks the loop and waits for its answer, timeout_ms at most (UVF_WAIT_FOREVER: without
- * limit). When it has returned UVF_STOP_REMOVED or UVF_STOP_DONE the callback neither runs nor will. The caller must
- * hold a reference to ctx, the context the watcher was started under, and the watcher must stay valid memory until
- * the loop has answered, also after a timeout.
- * UV_EPERM: this thread runs a loop that has a root: it would wait for itself. UV_ETIMEDOUT: no answer yet; the stop
- * will still be carried out. UV_ENOMEM; UV_EINVAL: a NULL argument. */
+/* The same for threads that run no loop with a root, pool threads included: asks the loop and waits for its answer,
+ * timeout_ms at most (UVF_WAIT_FOREVER: without limit). When it has returned UVF_STOP_REMOVED or UVF_STOP_DONE the
+ * callback neither runs nor will.
+ * It does not hold the loop: one that does not run gives no answer. The caller must hold a reference to ctx, the
+ * context the watcher was started under. The watcher must stay valid memory until the loop has answered, also after a
+ * timeout: call again until it returns UVF_STOP_*, or wait for the root's close.
+ * UV_ETIMEDOUT: no answer yet; the stop will still be carried out. UV_EPERM: this thread runs a loop that has a root:
+ * it would wait for itself. UV_ENOMEM; UV_EINVAL: a NULL argument. */
 UVF_EXTERN int uvf_watch_stop_wait(uvf_ctx_t *ctx, uvf_watch_t *watch, uint64_t timeout_ms);
 
 #define UVF_WAIT_FOREVER UINT64_MAX
@@ -264,12 +274,14 @@ typedef struct uvf_stats_s {
 UVF_EXTERN void uvf_ctx_stats(const uvf_ctx_t *ctx, uvf_stats_t *stats);
 
 /* Draws the tree under ctx, one context or operation a line, with what is left of deadlines, what is over and why,
- * guarded handles, names, and in debug builds where each operation was started. Deeper than 64 levels it says how
- * many it left out. Loop thread.
- * 0, UV_EINVAL: NULL, UV_EIO: the stream failed. */
+ * guarded handles, names, and in debug builds where each operation was started. Deeper than 64 levels it says how many
+ * it left out.
+ * Of a root it also names what its close would wait for: operations under contexts that are over and have left the tree
+ * (running jobs), and how many callbacks are due.
+ * Loop thread. 0, UV_EINVAL: NULL, UV_EIO: the stream failed. */
 UVF_EXTERN int uvf_ctx_dump(const uvf_ctx_t *ctx, FILE *out);
 
-#define uvf_ctx_on_done(ctx, watch, cb) UVF__AT(uvf_ctx_on_done(ctx, watch, cb))
+#define uvf_ctx_on_done(...) UVF__AT(uvf_ctx_on_done(__VA_ARGS__))
 
 #ifdef __cplusplus
 }

@@ -14,18 +14,17 @@
  *  returned          | done(fn's value) if the completion claimed first, done(err) otherwise; then release
  *
  *  err is the context's err, or UV_ECANCELED for uvf_work_cancel. fn's return value is the job's status: 0, or any
- *  negative code.
- *  A job that returned 0 after its context had ended is reported with the context's err, unless fn had committed its
- *  result.
+ *  negative code. If the context is over at the moment fn returns, the status is the context's err, whatever fn
+ *  returned, unless it had committed.
  *
  * Happens-before: start -> fn -> release; fn -> done, unless done has a failure status and a release callback is
  * used: then fn may still be running, and done must not touch what fn writes.
  *
- * The pool is libuv's own, shared with DNS and files. All jobs of all loops of the process hold at most
- * uvf_work_limit() of its threads (by default all but one, and at least one), and give a thread back after a few
- * milliseconds, between two jobs, if others wait for it. Where the limit is the whole pool that takes a loop that
- * turns: requests can be queued by a loop only, so while it is stuck in a long callback its jobs keep their threads
- * rather than be stuck with it. A job that never returns blocks the exit of the process, as with uv_queue_work.
+ * The pool is libuv's own, shared with DNS and files. The jobs of all loops of the process together hold at most
+ * uvf_work_limit() of its threads (by default all but one, and at least one). They give a thread back after a few
+ * milliseconds, between two jobs, if others wait for it. With a limit that is the whole pool, giving a thread back
+ * needs the loop to run; while the loop is blocked in a callback its jobs keep their threads.
+ * A job that never returns blocks the exit of the process, as with uv_queue_work.
  */
 #ifndef UVFLOW_WORK_H
 #define UVFLOW_WORK_H
@@ -74,6 +73,11 @@ struct uvf_work_s {
 UVF_EXTERN int uvf_work_start(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done,
                               uvf_work_release_cb release);
 
+/* For fn: 0 while its result is still wanted; otherwise why it is not: the err of its context, or UV_ECANCELED after
+ * uvf_work_cancel (which uvf_ctx_err(job->ctx) does not show: it leaves the context alone). One or two loads.
+ * Only from the job's own fn, on its thread. NULL: UV_EINVAL. */
+UVF_EXTERN int uvf_work_err(const uvf_work_t *job);
+
 /* Claims the result from inside fn, before it makes an effect that must not be half-seen: from then on neither a
  * cancel nor a deadline changes the status, which will be fn's return value.
  * 0: claimed, publish. UV_ECANCELED: too late: done has, or will get, a failure status: leave everything as it was
@@ -87,13 +91,13 @@ UVF_EXTERN int uvf_work_cancel(uvf_work_t *job);
 /* Sets how many pool threads the jobs of all loops of this process may hold at once; 0 restores the default: the size
  * of the pool less one, at least one. A limit above the pool's size is cut to it. Lowering takes effect as running
  * jobs return.
- * Any thread. Always 0 today. The pool's size is read from UV_THREADPOOL_SIZE as libuv reads it, once. */
+ * Any thread. Returns 0. The pool's size is read from UV_THREADPOOL_SIZE as libuv reads it, once. */
 UVF_EXTERN int uvf_work_set_limit(unsigned int threads);
 
 /* The limit in force. Any thread. */
 UVF_EXTERN unsigned int uvf_work_limit(void);
 
-#define uvf_work_start(ctx, job, fn, done, release) UVF__AT(uvf_work_start(ctx, job, fn, done, release))
+#define uvf_work_start(...) UVF__AT(uvf_work_start(__VA_ARGS__))
 
 #ifdef __cplusplus
 }

@@ -37,7 +37,7 @@ int uvf_guard_stop(uvf_guard_t *guard) {
   uvf_op_t *op = (uvf_op_t *)(void *)guard;
   int err;
   if (guard == NULL) return UV_EINVAL;
-  if (uvf__u32_load(&op->uvf__state) == UVF__OP_DONE) return UV_EBUSY; /* its context may be gone */
+  if (!uvf__op_is_on(op)) return UV_EBUSY;
   err = uvf__hub_enter(uvf__ctx_hub(op->ctx), "uvf_guard_stop");
   if (err != 0) return err;
   return uvf__op_remove(op) ? 0 : UV_EBUSY;

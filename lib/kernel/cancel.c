@@ -106,7 +106,9 @@ void uvf__ctx_end(uvf_ctx_t *top) {
   if (top->node.flags & UVF__CTX_OVER) return;
   enter(hub, top);
   if (top->children == NULL) { /* most contexts */
-    if (top->ops != NULL) fail_ops(top);
+    if (top->ops == NULL) return;
+    fail_ops(top);
+    if (top->ops != NULL) uvf__ctx_straggle(top);
     return;
   }
   top->node.holds++;
@@ -125,6 +127,7 @@ void uvf__ctx_end(uvf_ctx_t *top) {
     }
     fail_ops(n);
     up = (uvf_ctx_t *)(void *)n->node.link.next;
+    if (n->ops != NULL) uvf__ctx_straggle(n);
     uvf__ctx_unhold(n);
     n = up;
   }

@@ -270,6 +270,11 @@ void uvf__ctx_free(uvf_ctx_t *ctx) {
   }
 }
 
+void uvf__ctx_straggle(uvf_ctx_t *ctx) {
+  if (!(ctx->node.flags & UVF__CTX_OVER) || ctx->node.link.prev != NULL) return;
+  uvf__link_push(&ctx->root->stragglers, &ctx->node.link);
+}
+
 /* To the loop, so that the free function does not run inside a call of the user's; that is owed like a callback. */
 static void to_grave(uvf__hub_t *hub, uvf_ctx_t *ctx) {
   uvf__link_push(&hub->grave, &ctx->node.link);
@@ -287,6 +292,7 @@ void uvf__ctx_drop(uvf_ctx_t *ctx) {
     if (ctx->node.holds != 0) return;
     if (atomic_load_explicit(&ctx->refs, memory_order_acquire) != 0) return;
     if (atomic_load_explicit(&ctx->post_flags, memory_order_acquire) != 0) return;
+    if ((ctx->node.flags & UVF__CTX_OVER) && ctx->node.link.prev != NULL) uvf__link_remove(&ctx->node.link);
     if (UVF__UNLIKELY(hub->closed)) { /* freed by settle(), outside the gate */
       to_grave(hub, ctx);
       return;

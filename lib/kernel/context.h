@@ -38,7 +38,8 @@ enum { UVF__ASK_CANCEL = 1, UVF__ASK_RELEASE = 2, UVF__ASK_DROP = 4 };
 
 /* A member of a list of children. */
 typedef struct uvf__node_s {
-  uvf__link_t link; /* prev == NULL: in no tree. While a subtree is being ended, next is the way back up */
+  uvf__link_t link; /* among the parent's children, or the root's stragglers; prev == NULL: in no list. While a subtree
+                     * is being ended, next is the way back up */
   uint8_t kind;
   uint8_t flags;  /* loop thread */
   uint16_t index; /* of the block in its slab */
@@ -89,7 +90,8 @@ struct uvf__root_s {
   uvf__root_t *next;
   uint64_t live; /* operations and free functions under it that are owed */
   int closing;
-  uv_idle_t reaper; /* closed to come back asynchronously, in libuv's own phase of close callbacks */
+  uvf__link_t *stragglers; /* contexts that are over and have operations which cannot be told yet; for the dump */
+  uv_idle_t reaper;        /* closed to come back asynchronously, in libuv's own phase of close callbacks */
   uvf_ctx_close_cb close_cb;
 };
 
@@ -158,6 +160,9 @@ void uvf__bridge_detach(uvf_ctx_t *ctx);
 void uvf__remote_free(uvf_ctx_t *ctx);
 const uvf_ctx_t *uvf__remote_parent(const uvf_ctx_t *ctx);
 void uvf__remote_free_block(uvf_ctx_t *ctx);
+
+/* An operation stays linked under ctx, which is over: remembers it, so that a dump of the root can name it. */
+void uvf__ctx_straggle(uvf_ctx_t *ctx);
 
 /* root.c */
 void uvf__root_live(uvf_ctx_t *ctx);

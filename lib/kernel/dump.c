@@ -203,6 +203,28 @@ static uint64_t count_below(const uvf_ctx_t *top) {
   }
 }
 
+/* What a root's end still waits for outside the tree: contexts that are over, and what cannot be told yet under them. */
+static void put_stragglers(pen_t *pen, const uvf__root_t *root, uint64_t now_ns) {
+  for (const uvf__link_t *n = root->stragglers; n != NULL; n = n->next) {
+    const uvf_ctx_t *ctx = UVF__CONTAINER(n, const uvf_ctx_t, node.link);
+    char path[256];
+    if (ctx->ops == NULL || ctx == &root->ctx) continue; /* the root's own are drawn with it */
+    uvf_ctx_describe(ctx, path, sizeof path);
+    pen->depth = 0;
+    put(pen, "still held: %s\n", path);
+    put_ctx(pen, ctx, now_ns);
+    pen->depth = 1;
+    pen->children[0] = NULL;
+    for (const uvf_op_t *op = ctx->ops; op != NULL; op = op->uvf__next) {
+      pen->ops[0] = op->uvf__next;
+      put_op(pen, op);
+    }
+  }
+  pen->depth = 0;
+  if (root->hub->nready > 0)
+    put(pen, "%" PRIu64 " operations of this loop wait for their callback\n", root->hub->nready);
+}
+
 int uvf_ctx_dump(const uvf_ctx_t *ctx, FILE *out) {
   pen_t pen;
   uint64_t now_ns = uvf__clock_ns();
@@ -246,6 +268,7 @@ int uvf_ctx_dump(const uvf_ctx_t *ctx, FILE *out) {
     pen.ops[pen.depth] = child->ops;
     pen.depth++;
   }
+  if (ctx->node.kind <= UVF__CTX_TODO) put_stragglers(&pen, ctx->root, now_ns);
   if (fflush(out) != 0) pen.failed = 1;
   return pen.failed ? UV_EIO : 0;
 }

@@ -77,7 +77,10 @@ static void unlink_op(uvf_op_t *op) {
   op->uvf__prev = NULL;
 }
 
-void uvf__op_relink(uvf_op_t *op) { link_op(op->ctx, op); }
+void uvf__op_relink(uvf_op_t *op) {
+  link_op(op->ctx, op);
+  uvf__ctx_straggle(op->ctx);
+}
 void uvf__op_unlink(uvf_op_t *op) { unlink_op(op); }
 
 static void append_ready(uvf__hub_t *hub, uvf_op_t *op) {
@@ -147,9 +150,8 @@ int uvf__op_fail(uvf_op_t *op, int status) {
 int uvf_op_cancel(uvf_op_t *op) {
   int err;
   if (op == NULL) return UV_EINVAL;
+  if (!uvf__op_is_on(op)) return UV_EBUSY; /* its context may be gone; its state is still the caller's valid memory */
   if (uvf__op_type(op)->flags & (UVF__OP_WATCH | UVF__OP_GUARD)) return UV_EINVAL;
-  /* A request that is over has no context to ask for its thread; its state is still the caller's valid memory. */
-  if (uvf__u32_load(&op->uvf__state) != UVF__OP_PENDING) return UV_EBUSY;
   err = uvf__hub_enter(uvf__ctx_hub(op->ctx), "uvf_op_cancel");
   if (err != 0) return err;
   return uvf__op_fail(op, UV_ECANCELED);

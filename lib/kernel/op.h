@@ -13,6 +13,7 @@
 /* Values of op->uvf__state. PENDING -> CLAIMED or COMMITTED is the one atomic claim, from any thread; the later steps
  * are the loop's. */
 enum {
+  UVF__OP_NEVER = 0,     /* zeroed memory that was never started */
   UVF__OP_PENDING = 1,   /* nobody has claimed it */
   UVF__OP_COMMITTED = 2, /* its result is claimed, and will be told later */
   UVF__OP_CLAIMED = 3,   /* status is fixed; not on the ready list yet */
@@ -42,6 +43,12 @@ enum {
 };
 
 static inline const uvf__op_type_t *uvf__op_type(const uvf_op_t *op) { return (const uvf__op_type_t *)op->uvf__type; }
+
+/* Started, and neither delivered nor taken away: only then may op->ctx be followed. */
+static inline int uvf__op_is_on(const uvf_op_t *op) {
+  uint32_t state = uvf__u32_load(&op->uvf__state);
+  return state != UVF__OP_NEVER && state != UVF__OP_DONE;
+}
 
 /* Prepares op under ctx, on its loop thread. 1: it runs; the provider starts it now (and cannot fail any more). 0:
  * the context is over, the callback will come by itself. A negative code: nothing happened. `function` is for the

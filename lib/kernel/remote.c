@@ -157,7 +157,7 @@ static void follow(remote_t *remote) {
   uvf__ctx_arm(ctx); /* its own loop watches it: the parent's may be stuck */
 }
 
-int uvf_ctx_with_remote(uvf_ctx_t *local, uvf_ctx_t *parent, uvf_ctx_t **out) {
+int uvf_ctx_with_remote(uvf_ctx_t *parent, uvf_ctx_t *local, uvf_ctx_t **out) {
   remote_t *remote;
   int err;
   if (local == NULL || parent == NULL || out == NULL) return UV_EINVAL;

@@ -36,6 +36,7 @@ static int new_root(uv_loop_t *loop, uint8_t kind, uvf_ctx_t **out) {
   root->live = 0;
   root->closing = OPEN;
   root->close_cb = NULL;
+  root->stragglers = NULL;
   root->next = root->hub->roots;
   root->hub->roots = root;
   root->hub->nroots++;

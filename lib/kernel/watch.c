@@ -34,9 +34,7 @@ int uvf_watch_stop(uvf_watch_t *watch) {
   uvf_op_t *op = (uvf_op_t *)(void *)watch;
   int err;
   if (watch == NULL) return UV_EINVAL;
-  if (uvf__u32_load(&op->uvf__state) == UVF__OP_DONE) { /* its context may be gone */
-    return uvf__op_current == op ? UVF_STOP_RUNNING : UVF_STOP_DONE;
-  }
+  if (!uvf__op_is_on(op)) return uvf__op_current == op ? UVF_STOP_RUNNING : UVF_STOP_DONE;
   err = uvf__hub_enter(uvf__ctx_hub(op->ctx), "uvf_watch_stop");
   if (err != 0) return err;
   return uvf__op_remove(op) ? UVF_STOP_REMOVED : UVF_STOP_DONE;

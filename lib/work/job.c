@@ -41,6 +41,16 @@ void uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
   uvf__hub_post_busy(hub, (uintptr_t)op | UVF__POST_OP);
 }
 
+int uvf_work_err(const uvf_work_t *job) {
+  int err;
+  uint32_t state;
+  if (job == NULL) return UV_EINVAL;
+  err = uvf__ctx_err(job->ctx);
+  if (err != 0) return err;
+  state = uvf__u32_load(&job->uvf__state);
+  return state == UVF__OP_PENDING || state == UVF__OP_COMMITTED ? 0 : UV_ECANCELED;
+}
+
 int uvf_work_commit(uvf_work_t *job) {
   uvf_op_t *op = (uvf_op_t *)(void *)job;
   if (job == NULL) return UV_EINVAL;

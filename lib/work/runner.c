@@ -13,17 +13,17 @@
  * lets us have the whole pool, so that there is no thread to spare, a relief is queued in advance.
  *
  * Invariants
- * 1. w->lock guards the outbox, `transit`, `relief`, runner->started, and job->uvf__run while it is QUEUED or
+ * 1. w->lock guards the outbox, `relief`, runner->started, and job->uvf__run while it is QUEUED or
  *    RUNNING. It is held over no other lock and no user code. The inbox is lock-free: the loop pushes, whoever has
  *    the lock takes it whole.
- * 2. `alive` counts slots at work for this hub: requests queued, runners, slots in transit. While a job is queued,
+ * 2. `alive` counts slots at work for this hub: requests queued, runners, a slot left to the relief. While a job is queued,
  *    either fewer jobs are outstanding than alive (then a runner is about to look), or this hub stands in the line
  *    for one more slot, or it has `limit`.
  * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again
  *    after; the loop pushes first and looks at `alive` after (both sequentially consistent, so one of the two sees
  *    the other).
- *    A loop that found no slot free because this one was not given back yet stands in the line by then: the runner
- *    keeps the slot.
+ *    The same once more around giving the slot back, under the share's lock: a loop that found none free while this
+ *    one was held has pushed before, so the runner sees the job and takes a slot again.
  * 4. Every request of ours with libuv, and a place in the line, is counted in hub->busy: the hub is not closed before
  *    they are back.
  * 5. A hub with nothing to do has nothing waiting in libuv's pool: requests that were not started are cancelled
@@ -50,7 +50,8 @@ typedef struct runner_s {
   int relief;
 } runner_t;
 
-enum { RELIEF_NONE, RELIEF_ASKED, RELIEF_QUEUED };
+/* LOADED: it is queued, and has the slot of a runner that left; no second runner may leave it another. */
+enum { RELIEF_NONE, RELIEF_ASKED, RELIEF_QUEUED, RELIEF_LOADED };
 
 struct uvf__workers_s {
   uvf__ext_t ext;
@@ -74,7 +75,6 @@ struct uvf__workers_s {
   uvf_work_t *head; /* the outbox, oldest first */
   uvf_work_t *tail;
   uint32_t in_vain; /* lingered, or not even tried, since it last paid */
-  uint32_t transit; /* slots left by a runner for the relief */
   int relief;
 };
 
@@ -213,26 +213,33 @@ static int run_jobs(uvf__workers_t *w) {
     if (verdict == GO_ON && uvf__share_over()) verdict = LEAVE;
     if (ask) uvf__hub_post_busy(w->hub, (uintptr_t)&w->want_relief | UVF__POST_CALL);
   }
-  if (verdict == HAND_OVER) w->transit++;
+  if (verdict == HAND_OVER) w->relief = RELIEF_LOADED;
   unlock(w);
   return verdict;
+}
+
+static int is_empty_now(uvf__workers_t *w) {
+  int empty;
+  lock(w);
+  empty = is_empty(w);
+  unlock(w);
+  return empty;
 }
 
 /* Entered under lock, left without. */
 static void work_until_done(uvf__workers_t *w) {
   for (;;) {
     int verdict = run_jobs(w);
-    int empty;
     if (verdict == HAND_OVER) return;
     atomic_fetch_sub(&w->alive, 1);
     if (verdict == LEAVE) {
       uvf__share_yield(&w->claim);
       return;
     }
-    lock(w);
-    empty = is_empty(w); /* invariant 3 */
-    unlock(w);
-    if (empty && !uvf__share_keep(&w->claim)) return;
+    if (is_empty_now(w)) { /* invariant 3, twice: before the slot is given back, and after */
+      uvf__share_give();
+      if (is_empty_now(w) || !uvf__share_retake(&w->claim)) return;
+    }
     atomic_fetch_add(&w->alive, 1);
     lock(w);
   }
@@ -244,12 +251,12 @@ static void on_pool(uv_work_t *req) {
   lock(w);
   r->started = 1;
   if (r->relief) {
+    int loaded = w->relief == RELIEF_LOADED;
     w->relief = RELIEF_NONE;
-    if (w->transit == 0) { /* there was a thread to spare */
+    if (!loaded) { /* there was a thread to spare */
       unlock(w);
       return;
     }
-    w->transit--;
   }
   work_until_done(w);
 }
@@ -274,16 +281,25 @@ static int queue_runner(uvf__workers_t *w, int relief) {
   return uv_queue_work(w->hub->loop, &r->req, on_pool, on_back);
 }
 
+/* The relief is not to come, or was taken back before it began; so is the slot, if a runner has left it one. */
+static void drop_relief(uvf__workers_t *w) {
+  int loaded;
+  lock(w);
+  loaded = w->relief == RELIEF_LOADED;
+  w->relief = RELIEF_NONE;
+  unlock(w);
+  if (!loaded) return;
+  atomic_fetch_sub(&w->alive, 1);
+  uvf__share_give();
+}
+
 static void queue_relief(uvf__workers_t *w) {
   int wanted;
   lock(w);
-  wanted = w->relief != RELIEF_QUEUED;
+  wanted = w->relief < RELIEF_QUEUED;
   if (wanted) w->relief = RELIEF_QUEUED;
   unlock(w);
-  if (!wanted || queue_runner(w, 1) == 0) return;
-  lock(w);
-  w->relief = RELIEF_NONE;
-  unlock(w);
+  if (wanted && queue_runner(w, 1) != 0) drop_relief(w);
 }
 
 /* With a slot: one more runner. Without memory for it the slot goes back; `first` sees to it that then another one is
@@ -302,7 +318,18 @@ static void top_up(uvf__workers_t *w) {
   if (w->jobs > atomic_load(&w->alive) && uvf__share_take(&w->claim)) add_runner(w);
 }
 
-/* Nothing to do: takes back what was not started, and the place in the line. */
+/* It was taken back before it began: so is what it was queued with. */
+static void give_back(uvf__workers_t *w, const runner_t *r) {
+  if (r->relief) {
+    drop_relief(w);
+    return;
+  }
+  atomic_fetch_sub(&w->alive, 1);
+  uvf__share_give();
+}
+
+/* Nothing to do: takes back what was not started, and the place in the line. What is taken back does not count as alive
+ * from here on, though libuv still has the request: jobs may come before on_back does. */
 static void trim(uvf__workers_t *w) {
   uvf__link_t *next;
   if (atomic_load(&w->claim.stand) != UVF__CLAIM_NONE && uvf__share_leave(&w->claim)) uvf__hub_unbusy(w->hub);
@@ -313,34 +340,20 @@ static void trim(uvf__workers_t *w) {
     lock(w);
     started = r->started;
     unlock(w);
-    if (!started) uv_cancel((uv_req_t *)&r->req); /* on_back comes with UV_ECANCELED; or it has just started */
-  }
-}
-
-/* It never ran: it still has what it was queued with. */
-static void give_back(uvf__workers_t *w, const runner_t *r) {
-  int slot = !r->relief;
-  if (r->relief) {
-    lock(w);
-    w->relief = RELIEF_NONE;
-    if (w->transit > 0) {
-      w->transit--;
-      slot = 1;
+    if (!started && uv_cancel((uv_req_t *)&r->req) == 0) {
+      r->started = 1; /* not to be cancelled again */
+      give_back(w, r);
     }
-    unlock(w);
   }
-  if (!slot) return;
-  atomic_fetch_sub(&w->alive, 1);
-  uvf__share_give();
 }
 
 /* By libuv: a request of ours is back. */
 static void on_back(uv_work_t *req, int status) {
   runner_t *r = UVF__CONTAINER(req, runner_t, req);
   uvf__workers_t *w = r->w;
+  (void)status; /* UV_ECANCELED after trim, which has settled it */
   uvf__link_remove(&r->link);
   uvf__link_push(&w->spare, &r->link);
-  if (status == UV_ECANCELED) give_back(w, r);
   top_up(w);
   uvf__hub_unbusy(w->hub);
 }
@@ -367,6 +380,7 @@ static void on_want_relief(uvf__post_t *post, int closed) {
   (void)closed;
   if (w->jobs > 0) {
     queue_relief(w);
+    top_up(w);
     return;
   }
   lock(w);

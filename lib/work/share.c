@@ -122,20 +122,18 @@ void uvf__share_give(void) {
   uv_mutex_unlock(&share_lock);
 }
 
-int uvf__share_keep(uvf__claimant_t *c) {
-  int keep;
+int uvf__share_retake(uvf__claimant_t *c) {
+  int taken = 1;
   uv_mutex_lock(&share_lock);
-  keep = line == c;
-  if (keep) {
-    line = c->next;
-    atomic_fetch_sub(&in_line, 1);
-    atomic_store(&c->stand, UVF__CLAIM_USED);
-    uvf__hub_post_busy(c->hub, (uintptr_t)&c->grant | UVF__POST_CALL); /* the loop still has to count it out */
+  if (atomic_load(&c->stand) == UVF__CLAIM_GRANTED) {
+    use_grant(c);
+  } else if (line == NULL && slot_free()) {
+    atomic_fetch_add(&held, 1);
   } else {
-    give();
+    taken = 0;
   }
   uv_mutex_unlock(&share_lock);
-  return keep;
+  return taken;
 }
 
 void uvf__share_yield(uvf__claimant_t *c) {

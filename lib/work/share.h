@@ -32,12 +32,12 @@ int uvf__share_take(uvf__claimant_t *c);
 /* Gives a slot back: the first in the line has it then. Any thread. */
 void uvf__share_give(void);
 
-/* The same for a runner of c's hub that found nothing to do: if c is first in the line by now, its loop may be too busy
- * to fetch the slot, so the runner keeps it: 1. Otherwise it is given back: 0. Any thread. */
-int uvf__share_keep(uvf__claimant_t *c);
-
 /* The same for one that yields to others: if c is in the line itself, it goes behind them first. */
 void uvf__share_yield(uvf__claimant_t *c);
+
+/* For a runner of c's hub that has just given its slot back and sees a job: the loop may have found no slot while this one
+ * was held, and be too busy to fetch the grant. 1: it has a slot again. Pool thread. */
+int uvf__share_retake(uvf__claimant_t *c);
 
 /* Gives up its place, or the slot it was granted. 1: it is NONE now, and not counted any more: the caller sees to
  * busy; 0: the post will come. Loop thread. */

@@ -81,7 +81,7 @@ static inline uvf_ctx_t *any_of(uvf_ctx_t *first, uvf_ctx_t *second) {
 
 static inline uvf_ctx_t *remote_of(uvf_ctx_t *local, uvf_ctx_t *parent) {
   uvf_ctx_t *ctx = NULL;
-  assert_int_equal(uvf_ctx_with_remote(local, parent, &ctx), 0);
+  assert_int_equal(uvf_ctx_with_remote(parent, local, &ctx), 0);
   assert_non_null(ctx);
   return ctx;
 }

@@ -183,8 +183,8 @@ static void c43_a_null_parent_is_refused(void **state) {
   assert_int_equal(uvf_ctx_with_any(NULL, 1, &ctx), UV_EINVAL);
   assert_int_equal(uvf_ctx_with_any(none, 0, &ctx), UV_EINVAL);
   assert_int_equal(uvf_ctx_with_any(none, 2, &ctx), UV_EINVAL);
-  assert_int_equal(uvf_ctx_with_remote(NULL, f->root, &ctx), UV_EINVAL);
   assert_int_equal(uvf_ctx_with_remote(f->root, NULL, &ctx), UV_EINVAL);
+  assert_int_equal(uvf_ctx_with_remote(NULL, f->root, &ctx), UV_EINVAL);
   assert_int_equal(uvf_ctx_with_cancel(f->root, NULL), UV_EINVAL);
   assert_ptr_equal(ctx, untouched);
   assert_int_equal(test_alloc_count(), allocations);

@@ -156,8 +156,8 @@ static void each_deriving_call_refuses_null_and_leaves_the_out_pointer_alone(voi
   assert_refused(uvf_ctx_with_any(none, 2, &ctx));
   assert_refused(uvf_ctx_with_any(none + 1, 1, &ctx));
   assert_refused(uvf_ctx_with_any(&root, 1, NULL));
-  assert_refused(uvf_ctx_with_remote(NULL, root, &ctx));
   assert_refused(uvf_ctx_with_remote(root, NULL, &ctx));
+  assert_refused(uvf_ctx_with_remote(NULL, root, &ctx));
   assert_refused(uvf_ctx_with_remote(root, root, NULL));
   assert_int_equal(stats_of(root).contexts, before.contexts);
   assert_int_equal(counts_of(root).children, 0);

@@ -93,10 +93,10 @@ static int any_of_two(uvf_ctx_t *parent, uvf_ctx_t **ctx) {
 }
 
 static int remote_of_other(uvf_ctx_t *parent, uvf_ctx_t **ctx) {
-  return uvf_ctx_with_remote(parent, second_parent, ctx);
+  return uvf_ctx_with_remote(second_parent, parent, ctx);
 }
 
-static int local_remote(uvf_ctx_t *parent, uvf_ctx_t **ctx) { return uvf_ctx_with_remote(second_parent, parent, ctx); }
+static int local_remote(uvf_ctx_t *parent, uvf_ctx_t **ctx) { return uvf_ctx_with_remote(parent, second_parent, ctx); }
 
 static const kind_t rows[] = {
   {"with_cancel", derive_cancel},

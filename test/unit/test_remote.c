@@ -83,7 +83,7 @@ static void far_stop(far_t *far) {
 
 static uvf_ctx_t *remote_of(uvf_ctx_t *local, uvf_ctx_t *parent) {
   uvf_ctx_t *ctx = NULL;
-  assert_int_equal(uvf_ctx_with_remote(local, parent, &ctx), 0);
+  assert_int_equal(uvf_ctx_with_remote(parent, local, &ctx), 0);
   assert_non_null(ctx);
   return ctx;
 }
@@ -363,7 +363,7 @@ typedef struct bounce_s {
 
 static void derive_bounce(void *arg) {
   bounce_t *bounce = arg;
-  bounce->err = uvf_ctx_with_remote(bounce->lane.root, bounce->parent, &bounce->ctx);
+  bounce->err = uvf_ctx_with_remote(bounce->parent, bounce->lane.root, &bounce->ctx);
 }
 
 static void a_cancel_crosses_there_and_back_again(void **state) {

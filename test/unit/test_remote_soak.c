@@ -71,7 +71,7 @@ static void step(side_t *side) {
   case 4: /* a child of what the other side offers, watched */
     taken = take(side->other, slot);
     if (taken == NULL) break;
-    if (uvf_ctx_with_remote(home, taken, &ctx) != 0) {
+    if (uvf_ctx_with_remote(taken, home, &ctx) != 0) {
       side->bad = 5;
     } else {
       note_t *note = calloc(1, sizeof *note);
