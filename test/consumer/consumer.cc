@@ -33,7 +33,8 @@ class Search {
     err = uvf_work_start(
         ctx, &job_,
         [](uvf_work_t *job) {
-          static_cast<Search *>(job->data)->found_ = 42;
+          int tens = 4, ones = 2; /* a comma that no parenthesis hides from the preprocessor */
+          static_cast<Search *>(job->data)->found_ = 10 * tens + ones;
           return 0;
         },
         [](uvf_work_t *job, int status) {

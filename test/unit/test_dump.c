@@ -305,6 +305,53 @@ static void the_drawing_of_a_closing_root_names_what_is_left(void **state) {
   run_until(&f->loop, &jobs_done, 1);
 }
 
+typedef struct held_s {
+  uvf_work_t job;
+  gate_t started, go;
+  int done, released;
+} held_t;
+
+static int held_fn(uvf_work_t *job) {
+  held_t *held = job->data;
+  gate_open(&held->started, 1);
+  gate_pass(&held->go);
+  return 0;
+}
+
+static void held_done(uvf_work_t *job, int status) {
+  (void)status;
+  ((held_t *)job->data)->done++;
+}
+
+static void held_release(uvf_work_t *job) { ((held_t *)job->data)->released++; }
+
+static void the_drawing_of_a_root_names_running_jobs_whose_context_is_over_and_left_the_tree(void **state) {
+  fixture_t *f = *state;
+  for (int release = 0; release < 2; release++) {
+    uvf_ctx_t *a = child_of(f->root), *b = timeout_of(a, HOUR_MS);
+    held_t held = {.done = 0};
+    gate_init(&held.started);
+    gate_init(&held.go);
+    held.job.data = &held;
+    uvf_ctx_set_name(a, "request");
+    assert_int_equal(uvf_work_start(b, &held.job, held_fn, held_done, release ? held_release : NULL), 0);
+    gate_pass(&held.started);
+    assert_null(strstr(draw(f->root), "still held")); /* it is in the tree */
+    uvf_ctx_cancel(a);
+    uvf_ctx_release(a);
+    uvf_ctx_release(b);
+    turn(&f->loop);
+    assert_int_equal(held.done, release);
+    line_with(draw(f->root), "still held: background.request.with_timeout");
+    line_with(drawn, release ? "[work]  told, waits for its release" : "[work]  claimed");
+    gate_open(&held.go, 1);
+    run_until(&f->loop, release ? &held.released : &held.done, 1);
+    assert_null(strstr(draw(f->root), "still held"));
+    gate_destroy(&held.started);
+    gate_destroy(&held.go);
+  }
+}
+
 static void the_drawing_refuses_null_and_reports_a_stream_that_failed(void **state) {
   fixture_t *f = *state;
   FILE *file = fopen(__FILE__, "r"); /* not open for writing */
@@ -326,6 +373,7 @@ int main(void) {
     unit(the_drawing_tells_what_is_over_and_why),
     unit(deeper_than_64_levels_it_says_how_many_it_left_out),
     unit(the_drawing_of_a_closing_root_names_what_is_left),
+    unit(the_drawing_of_a_root_names_running_jobs_whose_context_is_over_and_left_the_tree),
     unit(the_drawing_refuses_null_and_reports_a_stream_that_failed),
   };
   return test_run(tests);
