@@ -124,7 +124,8 @@ UVF_EXTERN int uvf_ctx_without_cancel(uvf_ctx_t *parent, uvf_ctx_t **ctx);
 
 /* A child of several parents, all on one loop: over when the first of them is, with that one's err and cause (born
  * over: of the first in the array that is). Its deadline is the earliest, its values are the first parent's. A parent
- * may stand in the array twice, and be an ancestor of another.
+ * may stand in the array twice, and be an ancestor of another. It belongs to the root of the first parent: that one's
+ * close waits for what runs under it.
  * UV_EINVAL: n == 0, a NULL among them, or parents of different loops. */
 UVF_EXTERN int uvf_ctx_with_any(uvf_ctx_t *const parents[], size_t n, uvf_ctx_t **ctx);
 
@@ -251,7 +252,7 @@ UVF_EXTERN size_t uvf_ctx_describe(const uvf_ctx_t *ctx, char *buf, size_t size)
 /* What stands directly under one context. */
 typedef struct uvf_ctx_counts_s {
   size_t children; /* contexts derived from it that are live, any-of and remote children included */
-  size_t ops;      /* operations under it that have not been answered: jobs, ... */
+  size_t ops;      /* operations under it that have not ended: jobs, ... (not those that wait for their callback) */
   size_t watchers;
   size_t guards; /* handles bound to it */
 } uvf_ctx_counts_t;

@@ -91,7 +91,11 @@ static slab_t *slab_of(uvf__pool_t *pool, void *block, uint16_t index) {
 }
 
 /* Off its list already. */
-static void slab_delete(slab_t *slab) { uvf__free(*slab_raw(slab)); }
+static void slab_delete(uvf__pool_t *pool, slab_t *slab) {
+  UNPOISON(slab_block(pool, slab, 0), SLAB_BLOCKS * pool->size); /* it may go to an allocator of the user's */
+  (void)pool;
+  uvf__free(*slab_raw(slab));
+}
 
 static UVF__COLD slab_t *slab_new(uvf__pool_t *pool) {
   size_t bytes = sizeof(void *) + ALIGN + SLAB_HEADER + SLAB_BLOCKS * pool->size;
@@ -160,11 +164,11 @@ void uvf__pool_free(uvf__pool_t *pool, void *block, uint16_t index) {
   if (--slab->used == 0 && ++pool->empty > EMPTY_MAX) {
     pool->empty--;
     uvf__link_remove(&slab->link);
-    slab_delete(slab);
+    slab_delete(pool, slab);
   }
 }
 
 void uvf__pool_destroy(uvf__pool_t *pool) {
-  while (pool->partial != NULL) slab_delete(UVF__CONTAINER(uvf__link_pop(&pool->partial), slab_t, link));
+  while (pool->partial != NULL) slab_delete(pool, UVF__CONTAINER(uvf__link_pop(&pool->partial), slab_t, link));
   pool->empty = 0;
 }

@@ -46,7 +46,7 @@ int uvf_ctx_with_any(uvf_ctx_t *const parents[], size_t n, uvf_ctx_t **out) {
     if (parents[i] == NULL || uvf__ctx_hub(parents[i]) != uvf__ctx_hub(parents[0])) return UV_EINVAL;
     if (over == NULL && uvf__ctx_err(parents[i]) != 0) over = parents[i];
   }
-  err = uvf__hub_enter(uvf__ctx_hub(parents[0]), "uvf_ctx_with_any");
+  err = uvf__ctx_enter(parents[0], "uvf_ctx_with_any");
   if (err != 0) return err;
   if (n > (SIZE_MAX - sizeof *any) / sizeof *any->links) return UV_ENOMEM;
   any = uvf__malloc(sizeof *any + (n - 1) * sizeof *any->links);

@@ -46,14 +46,17 @@ static inline int uvf__u32_claim(uint32_t *p, uint32_t from, uint32_t to) {
   return atomic_compare_exchange_strong_explicit((uvf__au32 *)p, &from, to, memory_order_acq_rel, memory_order_acquire);
 }
 
-/* A thread is known by the address of a thread-local of its own: one instruction, where uv_thread_self() is two
- * calls. */
+/* A thread is known by a number of its own, which no later thread gets again (an address of a thread-local would be: a
+ * new thread often has the stack of one that is gone). */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(_WIN32) && !defined(__APPLE__)
-extern _Thread_local char uvf__thread_anchor __attribute__((tls_model("initial-exec")));
+extern _Thread_local uintptr_t uvf__thread_number __attribute__((tls_model("initial-exec")));
 #else
-extern _Thread_local char uvf__thread_anchor;
+extern _Thread_local uintptr_t uvf__thread_number;
 #endif
+uintptr_t uvf__thread_new(void);
 
-static inline uintptr_t uvf__thread(void) { return (uintptr_t)&uvf__thread_anchor; }
+static inline uintptr_t uvf__thread(void) {
+  return UVF__LIKELY(uvf__thread_number != 0) ? uvf__thread_number : uvf__thread_new();
+}
 
 #endif

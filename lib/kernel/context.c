@@ -21,6 +21,13 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
+UVF__COLD int uvf__ctx_enter_over(const uvf_ctx_t *ctx, const char *function) {
+  int gone = (ctx->root->ctx.node.flags & UVF__CTX_CLOSED_ROOT) != 0;
+  (void)function;
+  UVF__RULE(!gone, function, "the root of this context is closed: nothing can be derived or started under it any more");
+  return gone ? UV_EINVAL : 0;
+}
+
 /* --- birth ------------------------------------------------------------------------------------ */
 
 void uvf__ctx_init(uvf_ctx_t *ctx, uvf__root_t *root, uvf_ctx_t *parent, uint8_t kind, uint16_t index) {
@@ -58,9 +65,9 @@ int uvf__ctx_new(uvf_ctx_t *parent, uint8_t kind, const char *function, uvf_ctx_
   uint16_t index;
   int err;
   if (parent == NULL) return UV_EINVAL;
-  hub = uvf__ctx_hub(parent);
-  err = uvf__hub_enter(hub, function);
+  err = uvf__ctx_enter(parent, function);
   if (UVF__UNLIKELY(err != 0)) return err;
+  hub = uvf__ctx_hub(parent);
   ctx = uvf__pool_alloc(kind >= UVF__CTX_TIMEOUT_CAUSE && kind <= UVF__CTX_VALUE ? &hub->wide : &hub->nodes, &index);
   if (UVF__UNLIKELY(ctx == NULL)) return UV_ENOMEM;
   uvf__ctx_init(ctx, parent->root, parent, kind, index);
@@ -107,6 +114,10 @@ static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64
   }
   if (at_ns >= parent->deadline.at_ns) { /* the parent's will end it no later */
     uvf__ctx_plant(ctx, parent);
+    if (UVF__UNLIKELY(at_ns <= now_ns) && !(ctx->node.flags & UVF__CTX_OVER)) { /* the parent's is overdue */
+      uvf__ctx_claim_deadline(ctx);
+      uvf__ctx_end(ctx);
+    }
     return 0;
   }
   ctx->deadline.at_ns = at_ns;
@@ -254,7 +265,8 @@ void uvf__ctx_detach(uvf_ctx_t *ctx) {
 
 void uvf__ctx_free(uvf_ctx_t *ctx) {
   uvf__hub_t *hub = uvf__ctx_hub(ctx);
-  hub->ncontexts--;
+  /* Freed without the gate: a root, counted out by finish(); a remote child of a closed hub, by settle(). */
+  if (ctx->parent != NULL && !(ctx->node.kind == UVF__CTX_REMOTE && hub->closed)) hub->ncontexts--;
   switch (ctx->node.kind) {
     case UVF__CTX_BACKGROUND:
     case UVF__CTX_TODO:
@@ -262,7 +274,7 @@ void uvf__ctx_free(uvf_ctx_t *ctx) {
       uvf__hub_unref(hub);
       break;
     case UVF__CTX_ANY: uvf__free(ctx); break;
-    case UVF__CTX_REMOTE: uvf__remote_free_block(ctx); break;
+    case UVF__CTX_REMOTE: uvf__remote_free(ctx); break; /* not under the gate: it may release on other hubs */
     case UVF__CTX_TIMEOUT_CAUSE:
     case UVF__CTX_DEADLINE_CAUSE:
     case UVF__CTX_VALUE: uvf__pool_free(&hub->wide, ctx, ctx->node.index); break;
@@ -302,12 +314,14 @@ void uvf__ctx_drop(uvf_ctx_t *ctx) {
       ctx->node.flags |= UVF__CTX_OVER;
       hub->nlive--;
       uvf__ctx_detach(ctx);
+      /* Until the bridge was cut the parent's loop could still cancel it: then its post brings it back here. */
+      if (ctx->node.kind == UVF__CTX_REMOTE && atomic_load_explicit(&ctx->post_flags, memory_order_acquire) != 0)
+        return;
     }
     if (ctx->node.kind == UVF__CTX_VALUE && ((uvf__vctx_t *)ctx)->free_cb != NULL) {
       to_grave(hub, ctx);
       return;
     }
-    if (ctx->node.kind == UVF__CTX_REMOTE) uvf__remote_free(ctx);
     uvf__ctx_free(ctx);
     if (parent != NULL) parent->node.holds--;
     ctx = parent;
@@ -321,7 +335,7 @@ void uvf__ctx_bury(uvf_ctx_t *ctx) {
   uvf_ctx_t *parent = ctx->parent;
   v->free_cb(v->value);
   uvf__ctx_free(ctx);
-  uvf__ctx_unhold(parent);
   uvf__hub_unowe(hub);
-  uvf__root_unlive(root);
+  uvf__root_unlive(root); /* before the hold goes: that may be the last of a root that is closed already */
+  uvf__ctx_unhold(parent);
 }

@@ -102,6 +102,15 @@ static inline int uvf__ctx_err(const uvf_ctx_t *ctx) {
   return err > 0 ? 0 : err;
 }
 
+/* For calls that derive or start under ctx: 0; UV_EINVAL (a rule in debug builds) on another thread than the loop's, or
+ * when its root's close callback has been called. */
+int uvf__ctx_enter_over(const uvf_ctx_t *ctx, const char *function);
+static inline int uvf__ctx_enter(const uvf_ctx_t *ctx, const char *function) {
+  int err = uvf__hub_enter(uvf__ctx_hub(ctx), function);
+  if (UVF__LIKELY(err == 0 && uvf__ctx_err(ctx) == 0)) return 0;
+  return err != 0 ? err : uvf__ctx_enter_over(ctx, function);
+}
+
 /* Fixes err and cause if nobody has; returns 1 if it was this call. When it returns err is set in any case. */
 int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data);
 
@@ -159,7 +168,6 @@ void uvf__bridge_parent_over(uvf__node_t *node);
 void uvf__bridge_detach(uvf_ctx_t *ctx);
 void uvf__remote_free(uvf_ctx_t *ctx);
 const uvf_ctx_t *uvf__remote_parent(const uvf_ctx_t *ctx);
-void uvf__remote_free_block(uvf_ctx_t *ctx);
 
 /* An operation stays linked under ctx, which is over: remembers it, so that a dump of the root can name it. */
 void uvf__ctx_straggle(uvf_ctx_t *ctx);

@@ -203,7 +203,7 @@ static uint64_t count_below(const uvf_ctx_t *top) {
   }
 }
 
-/* What a root's end still waits for outside the tree: contexts that are over, and what cannot be told yet under them. */
+/* What a root's end waits for outside the tree: contexts that are over, and what cannot be told yet under them. */
 static void put_stragglers(pen_t *pen, const uvf__root_t *root, uint64_t now_ns) {
   for (const uvf__link_t *n = root->stragglers; n != NULL; n = n->next) {
     const uvf_ctx_t *ctx = UVF__CONTAINER(n, const uvf_ctx_t, node.link);

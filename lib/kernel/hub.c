@@ -29,7 +29,12 @@
 #define DRAIN_MAX 1024u /* callbacks and posts per drain; then the loop looks at its descriptors again */
 #define NS_PER_MS UINT64_C(1000000)
 
-_Thread_local char uvf__thread_anchor;
+_Thread_local uintptr_t uvf__thread_number;
+
+UVF__COLD uintptr_t uvf__thread_new(void) {
+  static _Atomic(uintptr_t) last;
+  return uvf__thread_number = atomic_fetch_add(&last, 1) + 1;
+}
 
 /* --- registry --------------------------------------------------------------------------------- */
 
@@ -48,11 +53,11 @@ static void registry_enter(void) {
 
 static uvf__hub_t *registry_find(const uv_loop_t *loop) {
   uvf__hub_t *hub = registry;
-  while (hub != NULL && hub->loop != loop) hub = hub->next;
+  while (hub != NULL && (hub->loop != loop || hub->leaving)) hub = hub->next;
   return hub;
 }
 
-static void registry_remove(uvf__hub_t *hub) {
+void uvf__hub_forget(uvf__hub_t *hub) {
   uvf__hub_t **at = &registry;
   registry_enter();
   while (*at != hub) at = &(*at)->next;
@@ -69,16 +74,15 @@ int uvf__hub_thread_has_loop(void) {
 }
 
 int uvf_owns_handle(const uv_handle_t *handle) {
-  uvf__hub_t *hub;
-  int owns;
+  int owns = 0;
   if (handle == NULL) return 0;
   registry_enter();
-  hub = registry_find(handle->loop);
-  owns = hub != NULL && (uintptr_t)handle - (uintptr_t)hub < sizeof *hub;
-  if (hub != NULL && !owns) {
-    uvf__root_t *root = hub->roots;
-    while (root != NULL && handle != (const uv_handle_t *)&root->reaper) root = root->next;
-    owns = root != NULL;
+  for (uvf__hub_t *hub = registry; hub != NULL && !owns; hub = hub->next) { /* a closing one of the loop included */
+    if (hub->loop != handle->loop) continue;
+    owns = (uintptr_t)handle - (uintptr_t)hub < sizeof *hub;
+    for (uvf__root_t *root = hub->roots; root != NULL && !owns; root = root->next) {
+      owns = handle == (const uv_handle_t *)&root->reaper;
+    }
   }
   uv_mutex_unlock(&registry_lock);
   return owns;
@@ -130,6 +134,15 @@ static unsigned int apply_posts(uvf__hub_t *hub, unsigned int max, int closed) {
   return n;
 }
 
+void uvf__hub_last_posts(uvf__hub_t *hub) {
+  uintptr_t none = 0;
+  /* A write, though nothing is there: whoever posts from here on has read it, and sees that all contexts are over. */
+  do {
+    while (apply_posts(hub, UINT_MAX, 0) > 0) {}
+    none = 0;
+  } while (!atomic_compare_exchange_strong(&hub->posts, &none, 0));
+}
+
 /* The hub is closed: settles what was posted. Frees outside the gate, because a free function is the user's and may
  * release other contexts, and because freeing may release the hub. */
 static void settle(uvf__hub_t *hub) {
@@ -138,20 +151,17 @@ static void settle(uvf__hub_t *hub) {
   while (hub->grave != NULL) {
     uvf_ctx_t *ctx = UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link);
     uvf_ctx_t *parent = ctx->parent;
-    int is_root = ctx->node.kind <= UVF__CTX_TODO;
+    int own_block = ctx->node.kind <= UVF__CTX_TODO || ctx->node.kind == UVF__CTX_REMOTE;
+    if (ctx->node.kind == UVF__CTX_REMOTE) hub->ncontexts--;
     uv_mutex_unlock(&hub->gate);
     if (ctx->node.kind == UVF__CTX_VALUE) {
       uvf__vctx_t *v = (uvf__vctx_t *)ctx;
       if (v->free_cb != NULL) v->free_cb(v->value);
     }
-    if (ctx->node.kind == UVF__CTX_REMOTE) uvf__remote_free(ctx);
-    if (is_root) {
-      uvf__ctx_free(ctx); /* and its reference to the hub: the caller has one more */
-    }
+    if (own_block) uvf__ctx_free(ctx); /* a root's reference to the hub goes: the caller has one more */
     uv_mutex_lock(&hub->gate);
-    if (is_root) continue;
-    uvf__ctx_free(ctx);
-    uvf__ctx_unhold(parent);
+    if (!own_block) uvf__ctx_free(ctx);
+    if (parent != NULL) uvf__ctx_unhold(parent);
   }
   uv_mutex_unlock(&hub->gate);
 }
@@ -389,7 +399,9 @@ static void on_handle_closed(uv_handle_t *handle) {
 void uvf__hub_close(uvf__hub_t *hub) {
   uv_handle_t *handles[] = {(uv_handle_t *)&hub->async, (uv_handle_t *)&hub->prepare, (uv_handle_t *)&hub->check,
                             (uv_handle_t *)&hub->timer, (uv_handle_t *)&hub->idle};
-  registry_remove(hub);
+  registry_enter();
+  hub->leaving = 1; /* not found for a new root; still known as the owner of its handles */
+  uv_mutex_unlock(&registry_lock);
   uv_mutex_lock(&hub->gate);
   hub->closed = 1;
   atomic_store(&hub->thread, 0);

@@ -78,7 +78,8 @@ struct uvf__hub_s {
   uv_idle_t idle;
   uv_timer_t timer;
   uvf__wheel_t wheel;
-  uvf__hub_t *next; /* registry */
+  uvf__hub_t *next; /* registry, and whether it is on its way out of it: under the registry's lock */
+  int leaving;
 #if UVF__RULES
   void *live[UVF__LIVE_BUCKETS]; /* requests started and not over, by address */
 #endif
@@ -86,6 +87,7 @@ struct uvf__hub_s {
 
 /* The hub of a loop, made if there is none; takes a reference for the root that asks. */
 int uvf__hub_acquire(uv_loop_t *loop, uvf__hub_t **out);
+void uvf__hub_forget(uvf__hub_t *hub); /* its handles are gone */
 void uvf__hub_ref(uvf__hub_t *hub);
 void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
 
@@ -132,6 +134,10 @@ static inline void uvf__hub_alarm(uvf__hub_t *hub, uint64_t wake_ns) {
 
 /* Ends every context whose deadline is due by the clock. */
 void uvf__hub_run_deadlines(uvf__hub_t *hub);
+
+/* Applies what was posted, at the last moment before the hub is closed. What is posted later finds every context
+ * over. */
+void uvf__hub_last_posts(uvf__hub_t *hub);
 
 /* Closes the gate and the handles; the last close callback calls uvf__root_handles_closed(). */
 void uvf__hub_close(uvf__hub_t *hub);

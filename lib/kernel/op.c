@@ -102,7 +102,7 @@ static void remove_ready(uvf__hub_t *hub, uvf_op_t *op) {
 int uvf__op_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, const char *function) {
   uvf__hub_t *hub = uvf__ctx_hub(ctx);
   const char *site = take_site();
-  int err = uvf__hub_enter(hub, function);
+  int err = uvf__ctx_enter(ctx, function);
   if (UVF__UNLIKELY(err != 0)) return err;
   UVF__RULE(!uvf__op_is_live(hub, op), function, "the request is already started and not over");
   op->ctx = ctx;
@@ -183,8 +183,8 @@ void uvf__op_retire(uvf_ctx_t *ctx, const uvf__op_type_t *type) {
   (void)type;
   root->hub->nops--;
   uvf__hub_unowe(root->hub);
+  uvf__root_unlive(root); /* before the hold goes: that may be the last of a root that is closed already */
   uvf__ctx_unhold(ctx);
-  uvf__root_unlive(root);
 }
 
 unsigned int uvf__op_deliver(uvf__hub_t *hub, unsigned int max) {

@@ -13,8 +13,9 @@
  * 3. The child keeps the parent's memory (its values) with a counted reference, and the bridge with another: both may
  *    be given back on any thread.
  * 4. No cancel is lost. The parent may end before A has linked the bridge: then A finds it over when it applies the
- *    attach. A's hub may close before: closing ends all of A's contexts first, so B, which looks at the parent's err
- *    after it has posted, sees it.
+ *    attach. A's hub may close before: all its contexts are over by then, and it has applied every post that was made
+ *    before it wrote to the list of posts for the last time (uvf__hub_last_posts). So B, which looks at the parent's
+ *    err after it has posted behind that, sees it.
  *
  * Lock order: bridge->lock, then a hub's gate (inside a post). Nothing takes a bridge's lock under a gate.
  */
@@ -37,6 +38,7 @@ typedef struct remote_s {
   int attached;        /* B: the bridge stands, or is about to */
   _Atomic(int) owners; /* of the block: the child, and the bridge while A has it */
   bridge_t bridge;
+  struct remote_s *next_gone;
 } remote_t;
 
 static remote_t *remote_of(bridge_t *bridge) { return UVF__CONTAINER(bridge, remote_t, bridge); }
@@ -105,9 +107,24 @@ void uvf__bridge_detach(uvf_ctx_t *ctx) {
 
 const uvf_ctx_t *uvf__remote_parent(const uvf_ctx_t *ctx) { return ((const remote_t *)(const void *)ctx)->parent; }
 
-void uvf__remote_free(uvf_ctx_t *ctx) { uvf_ctx_release(((remote_t *)(void *)ctx)->parent); }
-
-void uvf__remote_free_block(uvf_ctx_t *ctx) { leave_block((remote_t *)(void *)ctx); }
+/* The child's block, and its reference to the parent. That one may be the parent's last, and the parent a remote child
+ * itself: a chain over two loops of one thread, or closed ones, must not recurse. */
+void uvf__remote_free(uvf_ctx_t *ctx) {
+  static _Thread_local remote_t *gone;
+  static _Thread_local int busy;
+  remote_t *remote = (remote_t *)(void *)ctx;
+  remote->next_gone = gone;
+  gone = remote;
+  if (busy) return; /* further up this stack somebody is at it */
+  busy = 1;
+  while ((remote = gone) != NULL) {
+    uvf_ctx_t *parent = remote->parent;
+    gone = remote->next_gone;
+    leave_block(remote);
+    uvf_ctx_release(parent);
+  }
+  busy = 0;
+}
 
 static int remote_new(uvf_ctx_t *parent, remote_t **out) {
   remote_t *remote = uvf__malloc(sizeof *remote);
@@ -167,7 +184,7 @@ int uvf_ctx_with_remote(uvf_ctx_t *parent, uvf_ctx_t *local, uvf_ctx_t **out) {
     both[1] = local;
     return uvf_ctx_with_any(both, 2, out);
   }
-  err = uvf__hub_enter(uvf__ctx_hub(local), "uvf_ctx_with_remote");
+  err = uvf__ctx_enter(local, "uvf_ctx_with_remote");
   if (err != 0) return err;
   err = remote_new(uvf_ctx_retain(parent), &remote);
   if (err != 0) {

@@ -39,7 +39,7 @@ static int new_root(uv_loop_t *loop, uint8_t kind, uvf_ctx_t **out) {
   root->stragglers = NULL;
   root->next = root->hub->roots;
   root->hub->roots = root;
-  root->hub->nroots++;
+  if (root->hub->nroots++ == 1) uvf__root_check_all(root->hub); /* it waits no longer for the hub's requests */
   *out = &root->ctx;
   return 0;
 }
@@ -60,6 +60,7 @@ static void finish(uvf__root_t *root) {
   while (*at != root) at = &(*at)->next;
   *at = root->next;
   hub->nroots--;
+  hub->ncontexts--;
   root->closing = GONE;
   root->ctx.node.flags |= UVF__CTX_CLOSED_ROOT;
   if (cb != NULL) cb(&root->ctx);
@@ -70,6 +71,7 @@ static void finish(uvf__root_t *root) {
 static void on_gone(uv_handle_t *reaper) {
   uvf__root_t *root = reaper->data;
   uvf__hub_t *hub = root->hub;
+  uvf__hub_forget(hub);
   finish(root);
   uvf__hub_unref(hub); /* the handles' reference */
 }
@@ -80,25 +82,37 @@ static int may_settle(const uvf__root_t *root) {
   return root->live == 0 && (root->hub->nroots > 1 || root->hub->busy == 0);
 }
 
-/* By libuv, a phase after nothing was owed any more. */
+/* By libuv, two phases after nothing was owed any more: the handles that were bound under the root are gone. */
 static void on_settled(uv_handle_t *reaper) {
   uvf__root_t *root = reaper->data;
+  uvf__hub_t *hub = root->hub;
+  if (may_settle(root) && hub->nroots == 1) {
+    uvf__hub_last_posts(hub); /* a child on another loop may just have attached */
+    if (hub->ready != NULL) { /* something under a root that is gone: the next turn's drain answers it */
+      reap(root, on_settled);
+      return;
+    }
+  }
   if (!may_settle(root)) {
     root->closing = WAITING;
     return;
   }
-  uvf__hub_unowe(root->hub);
-  if (root->hub->nroots > 1) {
+  uvf__hub_unowe(hub);
+  if (hub->nroots > 1) {
     finish(root);
   } else {
-    uvf__hub_close(root->hub);
+    uvf__hub_close(hub);
   }
 }
+
+/* By libuv, a phase after nothing was owed any more. Once more: libuv runs the close callbacks of one turn newest
+ * first, so those of handles bound under the root, closed a moment before the reaper, are still to come. */
+static void on_quiet(uv_handle_t *reaper) { reap(reaper->data, on_settled); }
 
 static void check(uvf__root_t *root) {
   if (root->closing != WAITING || !may_settle(root)) return;
   root->closing = SETTLING;
-  reap(root, on_settled);
+  reap(root, on_quiet);
 }
 
 void uvf_ctx_close(uvf_ctx_t *ctx, uvf_ctx_close_cb cb) {

@@ -13,12 +13,12 @@
  * lets us have the whole pool, so that there is no thread to spare, a relief is queued in advance.
  *
  * Invariants
- * 1. w->lock guards the outbox, `relief`, runner->started, and job->uvf__run while it is QUEUED or
- *    RUNNING. It is held over no other lock and no user code. The inbox is lock-free: the loop pushes, whoever has
- *    the lock takes it whole.
- * 2. `alive` counts slots at work for this hub: requests queued, runners, a slot left to the relief. While a job is queued,
- *    either fewer jobs are outstanding than alive (then a runner is about to look), or this hub stands in the line
- *    for one more slot, or it has `limit`.
+ * 1. w->lock guards the outbox, `relief`, runner->started, and job->uvf__run while it is QUEUED or RUNNING. It is
+ *    held over no other lock and no user code. The inbox is lock-free: the loop pushes, whoever has the lock takes it
+ *    whole.
+ * 2. `alive` counts slots at work for this hub: requests queued, runners, a slot left to the relief. While a job is
+ *    queued, either fewer jobs are outstanding than alive (then a runner is about to look), or this hub stands in the
+ *    line for one more slot, or it has `limit`.
  * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again
  *    after; the loop pushes first and looks at `alive` after (both sequentially consistent, so one of the two sees
  *    the other).
@@ -76,6 +76,7 @@ struct uvf__workers_s {
   uvf_work_t *tail;
   uint32_t in_vain; /* lingered, or not even tried, since it last paid */
   int relief;
+  int wanting; /* want_relief is among the posts: it must not be posted again */
 };
 
 /* Held for a few instructions at a time: worth a moment's spinning before the thread is put to sleep. */
@@ -173,7 +174,8 @@ static int end_of_quantum(uvf__workers_t *w, int *ask) {
   if (w->relief == RELIEF_QUEUED) return HAND_OVER;
   if (w->relief == RELIEF_NONE) {
     w->relief = RELIEF_ASKED;
-    *ask = 1;
+    *ask = !w->wanting;
+    w->wanting = 1;
   }
   return GO_ON;
 }
@@ -377,15 +379,16 @@ static void on_grant(uvf__post_t *post, int closed) {
 /* The same: the runner that asked is not back. */
 static void on_want_relief(uvf__post_t *post, int closed) {
   uvf__workers_t *w = UVF__CONTAINER(post, uvf__workers_t, want_relief);
+  int asked;
   (void)closed;
-  if (w->jobs > 0) {
-    queue_relief(w);
-    top_up(w);
-    return;
-  }
   lock(w);
-  if (w->relief == RELIEF_ASKED) w->relief = RELIEF_NONE;
+  w->wanting = 0;
+  asked = w->relief == RELIEF_ASKED;
+  if (asked && w->jobs == 0) w->relief = RELIEF_NONE;
   unlock(w);
+  if (w->jobs == 0) return;
+  if (asked) queue_relief(w);
+  top_up(w);
 }
 
 void uvf__workers_push(uvf__workers_t *w, uvf_work_t *job) {

@@ -35,8 +35,8 @@ void uvf__share_give(void);
 /* The same for one that yields to others: if c is in the line itself, it goes behind them first. */
 void uvf__share_yield(uvf__claimant_t *c);
 
-/* For a runner of c's hub that has just given its slot back and sees a job: the loop may have found no slot while this one
- * was held, and be too busy to fetch the grant. 1: it has a slot again. Pool thread. */
+/* For a runner of c's hub that has just given its slot back and sees a job: the loop may have found no slot while
+ * this one was held, and be too busy to fetch the grant. 1: it has a slot again. Pool thread. */
 int uvf__share_retake(uvf__claimant_t *c);
 
 /* Gives up its place, or the slot it was granted. 1: it is NONE now, and not counted any more: the caller sees to
