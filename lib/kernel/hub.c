@@ -9,8 +9,9 @@
  * 2. Whoever makes `posts` not empty answers for the wake-up: it sends the async unless the loop is draining (the
  *    loop looks at posts again after it has taken that flag down; both are sequentially consistent, so one of the two
  *    sees the other). Later posters owe nothing.
- * 3. `closed` and uv_async_send are under `gate`, so no send races with uv_close, and none follows it. A poster that
- *    finds `closed` settles the posts itself: only memory is left to settle then.
+ * 3. `shut`, `closed` and uv_async_send are under `gate`, so no send races with uv_close, and none follows it. From
+ *    `shut` to `closed` the loop is sure to look at the posts once more; a poster that finds `closed` settles them
+ *    itself: only memory is left to settle then.
  * 4. The idle handle is active whenever the ready list, the grave or todo is not empty and no drain is running: the
  *    loop never blocks on them.
  * 5. The async handle is ref'd exactly while owed > 0.
@@ -57,12 +58,11 @@ static uvf__hub_t *registry_find(const uv_loop_t *loop) {
   return hub;
 }
 
-void uvf__hub_forget(uvf__hub_t *hub) {
+/* Under the lock. */
+static void registry_remove(uvf__hub_t *hub) {
   uvf__hub_t **at = &registry;
-  registry_enter();
   while (*at != hub) at = &(*at)->next;
   *at = hub->next;
-  uv_mutex_unlock(&registry_lock);
 }
 
 int uvf__hub_thread_has_loop(void) {
@@ -134,15 +134,6 @@ static unsigned int apply_posts(uvf__hub_t *hub, unsigned int max, int closed) {
   return n;
 }
 
-void uvf__hub_last_posts(uvf__hub_t *hub) {
-  uintptr_t none = 0;
-  /* A write, though nothing is there: whoever posts from here on has read it, and sees that all contexts are over. */
-  do {
-    while (apply_posts(hub, UINT_MAX, 0) > 0) {}
-    none = 0;
-  } while (!atomic_compare_exchange_strong(&hub->posts, &none, 0));
-}
-
 /* The hub is closed: settles what was posted. Frees outside the gate, because a free function is the user's and may
  * release other contexts, and because freeing may release the hub. */
 static void settle(uvf__hub_t *hub) {
@@ -170,7 +161,7 @@ static void wake(uvf__hub_t *hub) {
   int closed;
   uv_mutex_lock(&hub->gate);
   closed = hub->closed;
-  if (!closed && !uv_is_closing((uv_handle_t *)&hub->async)) uv_async_send(&hub->async);
+  if (!closed && !hub->shut && !uv_is_closing((uv_handle_t *)&hub->async)) uv_async_send(&hub->async);
   uv_mutex_unlock(&hub->gate);
   if (closed) settle(hub);
 }
@@ -260,6 +251,7 @@ static void on_prepare(uv_prepare_t *prepare) {
 }
 
 UVF__COLD void uvf__hub_kick_slow(uvf__hub_t *hub) {
+  if (hub->leaving) return; /* seen to by uvf__hub_drain_last */
   UVF__RULE(!uv_is_closing((uv_handle_t *)&hub->idle), "uv_close",
             "a handle of the library was closed by hand: skip those for which uvf_owns_handle() is true");
   if (uv_is_closing((uv_handle_t *)&hub->idle)) return;
@@ -268,6 +260,7 @@ UVF__COLD void uvf__hub_kick_slow(uvf__hub_t *hub) {
 }
 
 void uvf__hub_owe_slow(uvf__hub_t *hub, int on) {
+  if (hub->leaving) return;
   if (on) {
     uv_ref((uv_handle_t *)&hub->async);
   } else {
@@ -396,17 +389,15 @@ static void on_handle_closed(uv_handle_t *handle) {
   if (--hub->open_handles == 0) uvf__root_handles_closed(hub);
 }
 
-void uvf__hub_close(uvf__hub_t *hub) {
+void uvf__hub_shut(uvf__hub_t *hub) {
   uv_handle_t *handles[] = {(uv_handle_t *)&hub->async, (uv_handle_t *)&hub->prepare, (uv_handle_t *)&hub->check,
                             (uv_handle_t *)&hub->timer, (uv_handle_t *)&hub->idle};
   registry_enter();
   hub->leaving = 1; /* not found for a new root; still known as the owner of its handles */
   uv_mutex_unlock(&registry_lock);
   uv_mutex_lock(&hub->gate);
-  hub->closed = 1;
-  atomic_store(&hub->thread, 0);
+  hub->shut = 1;
   uv_mutex_unlock(&hub->gate);
-  settle(hub);
   hub->open_handles = 1;
   for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) {
     if (uv_is_closing(handles[i]))
@@ -415,6 +406,34 @@ void uvf__hub_close(uvf__hub_t *hub) {
     uv_close(handles[i], on_handle_closed);
   }
   if (--hub->open_handles == 0) uvf__root_handles_closed(hub);
+}
+
+int uvf__hub_drain_last(uvf__hub_t *hub) {
+  unsigned int n = 0;
+  uintptr_t none;
+  do {
+    unsigned int posts;
+    while ((posts = apply_posts(hub, DRAIN_MAX, 0)) > 0) n += posts;
+    while (hub->grave != NULL) {
+      n++;
+      uvf__ctx_bury(UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link));
+    }
+    n += uvf__op_deliver(hub, DRAIN_MAX);
+    /* A write, though nothing is there: whoever posts from here on has read it, and sees that all contexts are over. */
+    none = 0;
+  } while (n == 0 && !atomic_compare_exchange_strong(&hub->posts, &none, 0));
+  return n > 0 || something_to_do(hub);
+}
+
+void uvf__hub_close(uvf__hub_t *hub) {
+  registry_enter();
+  registry_remove(hub);
+  uv_mutex_unlock(&registry_lock);
+  uv_mutex_lock(&hub->gate);
+  hub->closed = 1;
+  atomic_store(&hub->thread, 0);
+  uv_mutex_unlock(&hub->gate);
+  settle(hub);
 }
 
 void uvf__hub_unbusy(uvf__hub_t *hub) {

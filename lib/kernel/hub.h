@@ -70,6 +70,7 @@ struct uvf__hub_s {
   _Atomic(int) draining;    /* the loop is about to look at posts again: no wake-up needed */
   _Atomic(uint32_t) refs;   /* the handles, every root in memory, a thread in the middle of a post */
   uv_mutex_t gate;          /* guards `closed` against uv_async_send; after close, everything */
+  int shut;                 /* no uv_async_send any more; the loop looks at the posts once more before it closes */
   int closed;
   /* handles */
   uv_async_t async;
@@ -87,7 +88,6 @@ struct uvf__hub_s {
 
 /* The hub of a loop, made if there is none; takes a reference for the root that asks. */
 int uvf__hub_acquire(uv_loop_t *loop, uvf__hub_t **out);
-void uvf__hub_forget(uvf__hub_t *hub); /* its handles are gone */
 void uvf__hub_ref(uvf__hub_t *hub);
 void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
 
@@ -135,11 +135,14 @@ static inline void uvf__hub_alarm(uvf__hub_t *hub, uint64_t wake_ns) {
 /* Ends every context whose deadline is due by the clock. */
 void uvf__hub_run_deadlines(uvf__hub_t *hub);
 
-/* Applies what was posted, at the last moment before the hub is closed. What is posted later finds every context
- * over. */
-void uvf__hub_last_posts(uvf__hub_t *hub);
+/* Closes the handles; the last close callback calls uvf__root_handles_closed(). The hub itself still works, for what
+ * callbacks of the user's start meanwhile under contexts that are over. */
+void uvf__hub_shut(uvf__hub_t *hub);
 
-/* Closes the gate and the handles; the last close callback calls uvf__root_handles_closed(). */
+/* Applies and delivers what has come since; 1 if there was something. */
+int uvf__hub_drain_last(uvf__hub_t *hub);
+
+/* The end: from here on only memory is settled, by whichever thread releases something. */
 void uvf__hub_close(uvf__hub_t *hub);
 
 /* The request counted in `busy` is back. */

@@ -14,7 +14,7 @@
  *    be given back on any thread.
  * 4. No cancel is lost. The parent may end before A has linked the bridge: then A finds it over when it applies the
  *    attach. A's hub may close before: all its contexts are over by then, and it has applied every post that was made
- *    before it wrote to the list of posts for the last time (uvf__hub_last_posts). So B, which looks at the parent's
+ *    before it wrote to the list of posts for the last time (uvf__hub_drain_last). So B, which looks at the parent's
  *    err after it has posted behind that, sees it.
  *
  * Lock order: bridge->lock, then a hub's gate (inside a post). Nothing takes a bridge's lock under a gate.

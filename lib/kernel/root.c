@@ -67,11 +67,16 @@ static void finish(uvf__root_t *root) {
   uvf_ctx_release(&root->ctx);
 }
 
-/* By libuv: the handles are gone, and so is everything that was closed before them. */
+/* By libuv: the handles are gone, and so is everything that was closed before them. What was started meanwhile is
+ * answered from here, and handles that were bound and closed by that have a turn more. */
 static void on_gone(uv_handle_t *reaper) {
   uvf__root_t *root = reaper->data;
   uvf__hub_t *hub = root->hub;
-  uvf__hub_forget(hub);
+  if (uvf__hub_drain_last(hub) || root->live > 0) {
+    reap(root, on_gone);
+    return;
+  }
+  uvf__hub_close(hub);
   finish(root);
   uvf__hub_unref(hub); /* the handles' reference */
 }
@@ -86,13 +91,6 @@ static int may_settle(const uvf__root_t *root) {
 static void on_settled(uv_handle_t *reaper) {
   uvf__root_t *root = reaper->data;
   uvf__hub_t *hub = root->hub;
-  if (may_settle(root) && hub->nroots == 1) {
-    uvf__hub_last_posts(hub); /* a child on another loop may just have attached */
-    if (hub->ready != NULL) { /* something under a root that is gone: the next turn's drain answers it */
-      reap(root, on_settled);
-      return;
-    }
-  }
   if (!may_settle(root)) {
     root->closing = WAITING;
     return;
@@ -101,7 +99,7 @@ static void on_settled(uv_handle_t *reaper) {
   if (hub->nroots > 1) {
     finish(root);
   } else {
-    uvf__hub_close(hub);
+    uvf__hub_shut(hub);
   }
 }
 

@@ -26,11 +26,11 @@ struct probe_s {
   uvf_work_t *job; /* NULL once it was freed */
   probe_t *next;
   /* set by the test before the start */
-  int gated;   /* fn posts `started`, then waits for `go` */
-  int commits; /* fn commits before it posts `started` */
+  int gated;        /* fn posts `started`, then waits for `go` */
+  int commits;      /* fn commits before it posts `started` */
   int commits_late; /* fn commits after it passed `go` */
-  int keep;    /* the job's memory stays until teardown (or the test restarts it) */
-  int value;   /* what fn returns */
+  int keep;         /* the job's memory stays until teardown (or the test restarts it) */
+  int value;        /* what fn returns */
   int tag;
   void *arg;
   void (*in_fn)(probe_t *p);               /* on the pool, after `go` */

@@ -128,7 +128,7 @@ static void jobs_started_after_one_parked_run_at_once_though_all_were_idle_befor
  * and then the loop is busy. Unforced: the moment is some microseconds after the job, so many are tried. */
 static void a_job_that_comes_as_the_last_thread_goes_home_is_not_forgotten(void **state) {
   uint64_t seed = test_seed();
-  size_t rounds = test_scaled(6000, 2);
+  size_t rounds = test_scaled(6000, 3);
   (void)state;
   assert_int_equal(uvf_work_set_limit(1), 0);
   for (size_t i = 0; i < rounds; i++) {
