@@ -14,7 +14,7 @@
 namespace {
 
 class Search {
- public:
+public:
   int run() {
     uv_loop_t loop;
     uvf_ctx_t *root = nullptr;
@@ -24,9 +24,8 @@ class Search {
     if (uvf_ctx_with_cancel(root, &ctx) != 0) return 1;
 
     watch_.data = this;
-    int err = uvf_ctx_on_done(ctx, &watch_, [](uvf_watch_t *watch, int status) {
-      static_cast<Search *>(watch->data)->ended_with_ = status;
-    });
+    int err = uvf_ctx_on_done(
+        ctx, &watch_, [](uvf_watch_t *watch, int status) { static_cast<Search *>(watch->data)->ended_with_ = status; });
     if (err != 0) return 1;
 
     job_.data = this;
@@ -53,7 +52,7 @@ class Search {
     return answer_ == 42 && ended_with_ == UV_ECANCELED ? 0 : 1;
   }
 
- private:
+private:
   uvf_work_t job_;
   uvf_watch_t watch_;
   int found_ = 0;
@@ -61,7 +60,7 @@ class Search {
   int ended_with_ = 0;
 };
 
-}  // namespace
+} // namespace
 
 int main() {
   int failed = Search().run();

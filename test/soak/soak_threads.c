@@ -30,8 +30,8 @@ static spy_t *spies;
 static size_t nspies, most_spies; /* the lane's */
 static uint64_t lane_seed;
 static uvf_ctx_t *branches[8]; /* the lane's: long-lived contexts between root and leaves */
-static atomic_int grown; /* the lane has used up its watchers */
-static atomic_size_t steps; /* of all threads */
+static atomic_int grown;       /* the lane has used up its watchers */
+static atomic_size_t steps;    /* of all threads */
 static uv_idle_t grower;
 
 static void on_spy(uvf_watch_t *watch, int status) {
@@ -131,9 +131,7 @@ static void one_thread(void *arg) {
       case 6: /* whoever sees err sees the cause */
         if (uvf_ctx_err(taken.ctx) != 0 && uvf_ctx_cause(taken.ctx, NULL) == 0) atomic_store(&taken.spy->bad, 4);
         break;
-      default:
-        uvf_ctx_release(kept[at]);
-        kept[at] = uvf_ctx_retain(taken.ctx);
+      default: uvf_ctx_release(kept[at]); kept[at] = uvf_ctx_retain(taken.ctx);
     }
     uvf_ctx_release(taken.ctx);
   }
@@ -182,7 +180,7 @@ static void a_hundred_threads_over_one_tree_end_everything_once_and_leak_nothing
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_hundred_threads_over_one_tree_end_everything_once_and_leak_nothing),
+      cmocka_unit_test(a_hundred_threads_over_one_tree_end_everything_once_and_leak_nothing),
   };
   return test_run(tests);
 }

@@ -218,10 +218,10 @@ static void ten_million_children_one_after_the_other_leave_memory_flat(void **st
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_chain_a_million_deep_is_made_cancelled_and_freed_on_a_small_stack),
-    cmocka_unit_test(a_chain_a_million_deep_is_freed_live_or_after_the_close_on_a_small_stack),
-    cmocka_unit_test(a_million_children_of_one_context_are_made_cancelled_and_freed),
-    cmocka_unit_test(ten_million_children_one_after_the_other_leave_memory_flat),
+      cmocka_unit_test(a_chain_a_million_deep_is_made_cancelled_and_freed_on_a_small_stack),
+      cmocka_unit_test(a_chain_a_million_deep_is_freed_live_or_after_the_close_on_a_small_stack),
+      cmocka_unit_test(a_million_children_of_one_context_are_made_cancelled_and_freed),
+      cmocka_unit_test(ten_million_children_one_after_the_other_leave_memory_flat),
   };
   return test_run(tests);
 }

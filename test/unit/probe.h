@@ -52,8 +52,8 @@ typedef struct probe_s {
   int id;
   int calls;
   int status;
-  uint64_t at;              /* uv_hrtime of the last call */
-  journal_t *journal;       /* or NULL */
+  uint64_t at;                         /* uv_hrtime of the last call */
+  journal_t *journal;                  /* or NULL */
   void (*then)(struct probe_s *probe); /* or NULL; runs inside the callback */
   void *arg;
 } probe_t;
@@ -127,14 +127,14 @@ typedef struct kind_s {
 
 /* Every way to make a child that ends with its parent. */
 static const kind_t kinds[] = {
-  {"with_cancel", derive_cancel},
-  {"with_timeout", derive_timeout},
-  {"with_deadline", derive_deadline},
-  {"with_timeout_cause", derive_timeout_cause},
-  {"with_deadline_cause", derive_deadline_cause},
-  {"with_value", derive_value},
-  {"with_any", derive_any},
-  {"with_remote", derive_remote},
+    {"with_cancel", derive_cancel},
+    {"with_timeout", derive_timeout},
+    {"with_deadline", derive_deadline},
+    {"with_timeout_cause", derive_timeout_cause},
+    {"with_deadline_cause", derive_deadline_cause},
+    {"with_value", derive_value},
+    {"with_any", derive_any},
+    {"with_remote", derive_remote},
 };
 
 static inline uvf_ctx_counts_t counts_of(uvf_ctx_t *ctx) {

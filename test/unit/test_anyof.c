@@ -244,17 +244,17 @@ static void many_parents_and_many_children_of_them_end_with_one_of_them(void **s
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(it_is_over_with_whichever_parent_ends_first_and_with_that_ones_err_and_cause),
-    unit(its_deadline_is_the_earliest_of_the_parents_and_ends_it_with_that_ones_cause),
-    unit(its_values_are_the_first_parents),
-    unit(a_parent_named_twice_is_harmless),
-    unit(a_parent_may_be_an_ancestor_of_another_in_either_place),
-    unit(it_unlinks_itself_from_every_parent_when_it_is_released_or_cancelled),
-    unit(it_keeps_no_dead_parent_alive_once_it_is_gone_and_lives_when_their_holders_let_go),
-    unit(with_a_parent_that_is_over_it_is_born_over),
-    unit(parents_of_different_loops_are_refused),
-    unit(parents_may_be_of_different_roots_and_either_close_ends_it),
-    unit(many_parents_and_many_children_of_them_end_with_one_of_them),
+      unit(it_is_over_with_whichever_parent_ends_first_and_with_that_ones_err_and_cause),
+      unit(its_deadline_is_the_earliest_of_the_parents_and_ends_it_with_that_ones_cause),
+      unit(its_values_are_the_first_parents),
+      unit(a_parent_named_twice_is_harmless),
+      unit(a_parent_may_be_an_ancestor_of_another_in_either_place),
+      unit(it_unlinks_itself_from_every_parent_when_it_is_released_or_cancelled),
+      unit(it_keeps_no_dead_parent_alive_once_it_is_gone_and_lives_when_their_holders_let_go),
+      unit(with_a_parent_that_is_over_it_is_born_over),
+      unit(parents_of_different_loops_are_refused),
+      unit(parents_may_be_of_different_roots_and_either_close_ends_it),
+      unit(many_parents_and_many_children_of_them_end_with_one_of_them),
   };
   return test_run(tests);
 }

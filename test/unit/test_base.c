@@ -113,10 +113,10 @@ static void request_structs_have_not_grown(void **state) {
     const char *name;
     size_t size, most;
   } rows[] = {
-    {"uvf_op_t", sizeof(uvf_op_t), OP_SIZE},
-    {"uvf_watch_t", sizeof(uvf_watch_t), OP_SIZE + P},
-    {"uvf_guard_t", sizeof(uvf_guard_t), OP_SIZE + 2 * P},
-    {"uvf_work_t", sizeof(uvf_work_t), OP_SIZE + 5 * P + 8},
+      {"uvf_op_t", sizeof(uvf_op_t), OP_SIZE},
+      {"uvf_watch_t", sizeof(uvf_watch_t), OP_SIZE + P},
+      {"uvf_guard_t", sizeof(uvf_guard_t), OP_SIZE + 2 * P},
+      {"uvf_work_t", sizeof(uvf_work_t), OP_SIZE + 5 * P + 8},
   };
   (void)state;
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -345,22 +345,22 @@ static void a_call_on_the_wrong_thread_is_stopped_in_debug_and_refused_in_releas
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(an_allocator_with_a_null_function_is_refused),
-    unit(before_the_first_root_allocator_and_free_lists_may_be_chosen_again_and_again),
-    unit(the_last_allocator_given_serves_the_library_and_the_earlier_one_is_never_called),
-    unit(after_the_first_root_replacing_the_allocator_is_busy_and_changes_nothing),
-    unit(after_the_first_root_choosing_free_lists_is_busy),
-    unit(the_version_that_runs_is_the_version_of_the_header),
-    unit(the_version_may_be_asked_on_any_thread),
-    unit(request_structs_have_not_grown),
-    unit(every_request_struct_may_be_cast_to_its_base),
-    unit(a_start_initialises_everything_but_data_and_reads_none_of_it),
-    unit(from_the_callback_on_the_library_does_not_touch_the_request),
-    unit(cancelling_an_operation_claims_it_and_nothing_else),
-    unit(cancelling_an_operation_that_has_ended_is_busy_and_changes_nothing),
-    unit(an_operation_its_context_has_ended_is_too_late_to_cancel),
-    unit(cancel_refuses_null_watchers_and_guards),
-    unit(a_call_on_the_wrong_thread_is_stopped_in_debug_and_refused_in_release),
+      unit(an_allocator_with_a_null_function_is_refused),
+      unit(before_the_first_root_allocator_and_free_lists_may_be_chosen_again_and_again),
+      unit(the_last_allocator_given_serves_the_library_and_the_earlier_one_is_never_called),
+      unit(after_the_first_root_replacing_the_allocator_is_busy_and_changes_nothing),
+      unit(after_the_first_root_choosing_free_lists_is_busy),
+      unit(the_version_that_runs_is_the_version_of_the_header),
+      unit(the_version_may_be_asked_on_any_thread),
+      unit(request_structs_have_not_grown),
+      unit(every_request_struct_may_be_cast_to_its_base),
+      unit(a_start_initialises_everything_but_data_and_reads_none_of_it),
+      unit(from_the_callback_on_the_library_does_not_touch_the_request),
+      unit(cancelling_an_operation_claims_it_and_nothing_else),
+      unit(cancelling_an_operation_that_has_ended_is_busy_and_changes_nothing),
+      unit(an_operation_its_context_has_ended_is_too_late_to_cancel),
+      unit(cancel_refuses_null_watchers_and_guards),
+      unit(a_call_on_the_wrong_thread_is_stopped_in_debug_and_refused_in_release),
   };
   ask_early();
   return test_run(tests);

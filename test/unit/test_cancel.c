@@ -200,13 +200,13 @@ static void completions_follow_behind_those_already_due(void **state) {
 typedef struct inside_s {
   fixture_t *f;
   uvf_ctx_t *target;
-  probe_t probe;   /* watches target */
+  probe_t probe; /* watches target */
   uvf_watch_t watch;
   uvf_guard_t guard;
   uvf_work_t work;
   uv_timer_t timer;
-  int nested;      /* the probe had run when the cancel returned */
-  int err;         /* of target, when the cancel returned */
+  int nested; /* the probe had run when the cancel returned */
+  int err;    /* of target, when the cancel returned */
   int entered;
 } inside_t;
 
@@ -295,10 +295,14 @@ static void a_cancel_inside_any_callback_ends_at_once_and_completes_later(void *
   static const struct {
     const char *name;
     void (*arrange)(inside_t *);
-  } rows[] = {{"a watcher", from_watcher},       {"its own watcher", from_own_watcher},
-              {"a job's done", from_job},        {"a job's release", from_job_release},
-              {"a value's free", from_value_free}, {"a guard's close", from_guard_close},
-              {"a timer", from_timer},           {"a root's close", from_root_close}};
+  } rows[] = {{"a watcher", from_watcher},
+              {"its own watcher", from_own_watcher},
+              {"a job's done", from_job},
+              {"a job's release", from_job_release},
+              {"a value's free", from_value_free},
+              {"a guard's close", from_guard_close},
+              {"a timer", from_timer},
+              {"a root's close", from_root_close}};
   fixture_t *f = *state;
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     inside_t in = {.f = f, .target = child_of(f->root)};
@@ -351,16 +355,16 @@ static void a_row_of_cancels_each_inside_the_callback_before_it_runs_to_its_end(
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(cancel_on_the_loop_thread_ends_the_whole_subtree_before_it_returns),
-    unit(cancelling_a_child_leaves_its_parent_and_siblings_live_and_unlinks_it),
-    unit(the_first_end_wins_and_is_never_changed),
-    unit(a_cause_of_zero_means_canceled_and_children_inherit_code_and_pointer),
-    unit(a_plain_cancel_has_no_pointer),
-    unit(completions_come_later_children_before_parents_newest_first_within_one_context),
-    unit(in_a_random_tree_every_completion_keeps_the_order),
-    unit(completions_follow_behind_those_already_due),
-    unit(a_cancel_inside_any_callback_ends_at_once_and_completes_later),
-    unit(a_row_of_cancels_each_inside_the_callback_before_it_runs_to_its_end),
+      unit(cancel_on_the_loop_thread_ends_the_whole_subtree_before_it_returns),
+      unit(cancelling_a_child_leaves_its_parent_and_siblings_live_and_unlinks_it),
+      unit(the_first_end_wins_and_is_never_changed),
+      unit(a_cause_of_zero_means_canceled_and_children_inherit_code_and_pointer),
+      unit(a_plain_cancel_has_no_pointer),
+      unit(completions_come_later_children_before_parents_newest_first_within_one_context),
+      unit(in_a_random_tree_every_completion_keeps_the_order),
+      unit(completions_follow_behind_those_already_due),
+      unit(a_cancel_inside_any_callback_ends_at_once_and_completes_later),
+      unit(a_row_of_cancels_each_inside_the_callback_before_it_runs_to_its_end),
   };
   return test_run(tests);
 }

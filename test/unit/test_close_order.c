@@ -78,8 +78,7 @@ static void the_close_callbacks_of_bound_handles_come_before_the_roots(void **st
         bound[i].id = i;
         assert_int_equal(uv_timer_init(&f->loop, &bound[i].timer), 0);
         bound[i].timer.data = &bound[i];
-        assert_int_equal(
-            uvf_guard_start(ctx, &bound[i].guard, (uv_handle_t *)&bound[i].timer, on_bound_closed), 0);
+        assert_int_equal(uvf_guard_start(ctx, &bound[i].guard, (uv_handle_t *)&bound[i].timer, on_bound_closed), 0);
         uvf_ctx_release(ctx);
       }
       if (turns) turn(&f->loop);

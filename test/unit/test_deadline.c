@@ -318,7 +318,7 @@ static void remaining_falls_to_zero_and_its_form_in_ms_rounds_up(void **state) {
     uint64_t before = uvf_ctx_remaining_ns(ctx), ms = uvf_ctx_remaining_ms(ctx), after = uvf_ctx_remaining_ns(ctx);
     assert_true(before <= last);
     assert_true(after <= before);
-    assert_true(ms * MS_NS >= after);                 /* a wait of that many ms reaches the deadline */
+    assert_true(ms * MS_NS >= after);                  /* a wait of that many ms reaches the deadline */
     assert_true(ms == 0 || (ms - 1) * MS_NS < before); /* and is less than one ms too long */
     last = after;
     if (after == 0) break;
@@ -365,21 +365,21 @@ static void a_timeout_made_in_a_long_callback_counts_from_the_call_and_not_from_
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(a_deadline_is_never_early_measured_from_the_call),
-    unit(an_absolute_deadline_is_kept_to_the_nanosecond_and_never_early),
-    unit(err_stays_zero_until_the_deadline_however_often_the_loop_turns),
-    unit(a_loop_that_does_not_run_ends_nothing),
-    unit(a_nearer_deadline_armed_after_a_farther_one_comes_first),
-    unit(thousands_of_deadlines_in_random_order_each_fire_once_and_not_early),
-    unit(the_earlier_of_parents_and_childs_deadline_counts_and_only_it_is_armed),
-    unit(a_time_too_far_to_be_counted_means_no_deadline_of_its_own),
-    unit(the_farthest_time_that_can_be_counted_is_a_deadline),
-    unit(a_deadline_that_is_now_or_past_makes_a_child_that_is_born_over),
-    unit(a_deadline_gives_its_cause_only_when_it_is_what_ends_the_context),
-    unit(deadlines_do_not_hold_the_loop),
-    unit(a_deadline_that_was_cancelled_or_released_never_fires),
-    unit(remaining_falls_to_zero_and_its_form_in_ms_rounds_up),
-    unit(a_timeout_made_in_a_long_callback_counts_from_the_call_and_not_from_the_loops_clock),
+      unit(a_deadline_is_never_early_measured_from_the_call),
+      unit(an_absolute_deadline_is_kept_to_the_nanosecond_and_never_early),
+      unit(err_stays_zero_until_the_deadline_however_often_the_loop_turns),
+      unit(a_loop_that_does_not_run_ends_nothing),
+      unit(a_nearer_deadline_armed_after_a_farther_one_comes_first),
+      unit(thousands_of_deadlines_in_random_order_each_fire_once_and_not_early),
+      unit(the_earlier_of_parents_and_childs_deadline_counts_and_only_it_is_armed),
+      unit(a_time_too_far_to_be_counted_means_no_deadline_of_its_own),
+      unit(the_farthest_time_that_can_be_counted_is_a_deadline),
+      unit(a_deadline_that_is_now_or_past_makes_a_child_that_is_born_over),
+      unit(a_deadline_gives_its_cause_only_when_it_is_what_ends_the_context),
+      unit(deadlines_do_not_hold_the_loop),
+      unit(a_deadline_that_was_cancelled_or_released_never_fires),
+      unit(remaining_falls_to_zero_and_its_form_in_ms_rounds_up),
+      unit(a_timeout_made_in_a_long_callback_counts_from_the_call_and_not_from_the_loops_clock),
   };
   return test_run(tests);
 }

@@ -13,7 +13,7 @@ static void a_context_is_named_by_its_kind_until_it_is_given_a_name_and_null_tak
   assert_string_equal(uvf_ctx_name(f->root), "background");
   assert_string_equal(uvf_ctx_name(ctx), "with_cancel");
   uvf_ctx_set_name(ctx, name);
-  assert_ptr_equal(uvf_ctx_name(ctx), name); /* not copied */
+  assert_ptr_equal(uvf_ctx_name(ctx), name);              /* not copied */
   assert_string_equal(uvf_ctx_name(born), "with_cancel"); /* not inherited */
   uvf_ctx_cancel(ctx);
   assert_string_equal(uvf_ctx_name(ctx), "request 7");
@@ -364,17 +364,17 @@ static void the_drawing_refuses_null_and_reports_a_stream_that_failed(void **sta
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(a_context_is_named_by_its_kind_until_it_is_given_a_name_and_null_takes_it_back),
-    unit(describe_writes_the_chain_from_the_root_and_returns_its_length),
-    unit(describe_keeps_within_a_buffer_of_any_size_and_cuts_at_the_start),
-    unit(counts_tell_what_stands_directly_under_one_context),
-    unit(the_figures_of_a_loop_follow_what_happens_on_it),
-    unit(the_drawing_has_a_line_for_each_context_and_operation_with_names_and_deadlines),
-    unit(the_drawing_tells_what_is_over_and_why),
-    unit(deeper_than_64_levels_it_says_how_many_it_left_out),
-    unit(the_drawing_of_a_closing_root_names_what_is_left),
-    unit(the_drawing_of_a_root_names_running_jobs_whose_context_is_over_and_left_the_tree),
-    unit(the_drawing_refuses_null_and_reports_a_stream_that_failed),
+      unit(a_context_is_named_by_its_kind_until_it_is_given_a_name_and_null_takes_it_back),
+      unit(describe_writes_the_chain_from_the_root_and_returns_its_length),
+      unit(describe_keeps_within_a_buffer_of_any_size_and_cuts_at_the_start),
+      unit(counts_tell_what_stands_directly_under_one_context),
+      unit(the_figures_of_a_loop_follow_what_happens_on_it),
+      unit(the_drawing_has_a_line_for_each_context_and_operation_with_names_and_deadlines),
+      unit(the_drawing_tells_what_is_over_and_why),
+      unit(deeper_than_64_levels_it_says_how_many_it_left_out),
+      unit(the_drawing_of_a_closing_root_names_what_is_left),
+      unit(the_drawing_of_a_root_names_running_jobs_whose_context_is_over_and_left_the_tree),
+      unit(the_drawing_refuses_null_and_reports_a_stream_that_failed),
   };
   return test_run(tests);
 }

@@ -373,20 +373,20 @@ static void a_thousand_handles_of_a_random_tree_are_each_closed_exactly_once(voi
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(the_end_of_the_context_closes_the_handle_once_and_not_inside_the_cancel),
-    unit(bound_to_a_context_that_is_over_the_handle_is_closed_soon_and_not_inside_the_call),
-    unit(handles_are_closed_childrens_before_parents_and_the_last_bound_first),
-    unit(handles_are_closed_behind_the_completions_already_due),
-    unit(every_kind_of_handle_can_be_bound_and_the_close_callback_may_be_null),
-    unit(a_guard_does_not_hold_the_loop_but_holds_the_contexts_memory),
-    unit(closing_the_root_closes_every_bound_handle_and_waits_for_that),
-    unit(a_stopped_guard_leaves_the_handle_to_the_caller),
-    unit(a_closed_guard_closes_the_handle_now_with_the_callback_given_at_start),
-    unit(once_the_library_has_closed_the_handle_stop_and_close_are_too_late),
-    unit(null_arguments_other_loops_and_closing_handles_are_refused),
-    unit(a_handle_closed_by_hand_while_bound_is_not_closed_again),
-    unit(binding_a_guard_twice_is_misuse),
-    unit(a_thousand_handles_of_a_random_tree_are_each_closed_exactly_once),
+      unit(the_end_of_the_context_closes_the_handle_once_and_not_inside_the_cancel),
+      unit(bound_to_a_context_that_is_over_the_handle_is_closed_soon_and_not_inside_the_call),
+      unit(handles_are_closed_childrens_before_parents_and_the_last_bound_first),
+      unit(handles_are_closed_behind_the_completions_already_due),
+      unit(every_kind_of_handle_can_be_bound_and_the_close_callback_may_be_null),
+      unit(a_guard_does_not_hold_the_loop_but_holds_the_contexts_memory),
+      unit(closing_the_root_closes_every_bound_handle_and_waits_for_that),
+      unit(a_stopped_guard_leaves_the_handle_to_the_caller),
+      unit(a_closed_guard_closes_the_handle_now_with_the_callback_given_at_start),
+      unit(once_the_library_has_closed_the_handle_stop_and_close_are_too_late),
+      unit(null_arguments_other_loops_and_closing_handles_are_refused),
+      unit(a_handle_closed_by_hand_while_bound_is_not_closed_again),
+      unit(binding_a_guard_twice_is_misuse),
+      unit(a_thousand_handles_of_a_random_tree_are_each_closed_exactly_once),
   };
   return test_run(tests);
 }

@@ -99,16 +99,16 @@ static int remote_of_other(uvf_ctx_t *parent, uvf_ctx_t **ctx) {
 static int local_remote(uvf_ctx_t *parent, uvf_ctx_t **ctx) { return uvf_ctx_with_remote(parent, second_parent, ctx); }
 
 static const kind_t rows[] = {
-  {"with_cancel", derive_cancel},
-  {"with_timeout", derive_timeout},
-  {"with_deadline", derive_deadline},
-  {"with_timeout_cause", derive_timeout_cause},
-  {"with_deadline_cause", derive_deadline_cause},
-  {"with_value", owned_value},
-  {"without_cancel", uvf_ctx_without_cancel},
-  {"with_any", any_of_two},
-  {"with_remote of another loop", remote_of_other},
-  {"with_remote of the same loop", local_remote},
+    {"with_cancel", derive_cancel},
+    {"with_timeout", derive_timeout},
+    {"with_deadline", derive_deadline},
+    {"with_timeout_cause", derive_timeout_cause},
+    {"with_deadline_cause", derive_deadline_cause},
+    {"with_value", owned_value},
+    {"without_cancel", uvf_ctx_without_cancel},
+    {"with_any", any_of_two},
+    {"with_remote of another loop", remote_of_other},
+    {"with_remote of the same loop", local_remote},
 };
 
 enum { MOST = 20000, DEEPEST = 8 };
@@ -263,12 +263,12 @@ static void a_waiting_stop_that_finds_no_memory_stops_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_root_that_finds_no_memory_leaves_the_loop_as_it_was),
-    unit(a_second_root_that_finds_no_memory_leaves_the_first_as_it_was),
-    unit(each_deriving_call_that_finds_no_memory_changes_nothing),
-    unit(a_value_that_was_refused_stays_the_callers),
-    unit(watching_guarding_cancelling_and_completing_need_no_memory),
-    unit(a_waiting_stop_that_finds_no_memory_stops_nothing),
+      cmocka_unit_test(a_root_that_finds_no_memory_leaves_the_loop_as_it_was),
+      unit(a_second_root_that_finds_no_memory_leaves_the_first_as_it_was),
+      unit(each_deriving_call_that_finds_no_memory_changes_nothing),
+      unit(a_value_that_was_refused_stays_the_callers),
+      unit(watching_guarding_cancelling_and_completing_need_no_memory),
+      unit(a_waiting_stop_that_finds_no_memory_stops_nothing),
   };
   return test_run(tests);
 }

@@ -388,18 +388,18 @@ static void a_cancel_crosses_there_and_back_again(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(the_end_of_the_parent_crosses_with_err_cause_and_pointer),
-    unit(the_end_of_the_local_context_ends_it_at_once_and_leaves_the_parent_live),
-    unit(cancelled_or_released_by_itself_it_unlinks_from_both),
-    unit(the_first_end_wins_across_loops),
-    unit(with_a_side_that_is_over_it_is_born_over),
-    unit(its_deadline_is_the_earlier_of_both_and_watched_by_its_own_loop),
-    unit(its_values_are_the_parents_which_are_freed_on_the_parents_loop_when_it_is_gone),
-    unit(closing_the_parents_root_first_ends_it_and_does_not_wait_for_it),
-    unit(closing_the_local_root_first_does_not_wait_for_the_parents_loop),
-    unit(held_references_outlive_both_loops),
-    unit(of_one_loop_it_is_a_child_of_any_of_both),
-    unit(a_cancel_crosses_there_and_back_again),
+      unit(the_end_of_the_parent_crosses_with_err_cause_and_pointer),
+      unit(the_end_of_the_local_context_ends_it_at_once_and_leaves_the_parent_live),
+      unit(cancelled_or_released_by_itself_it_unlinks_from_both),
+      unit(the_first_end_wins_across_loops),
+      unit(with_a_side_that_is_over_it_is_born_over),
+      unit(its_deadline_is_the_earlier_of_both_and_watched_by_its_own_loop),
+      unit(its_values_are_the_parents_which_are_freed_on_the_parents_loop_when_it_is_gone),
+      unit(closing_the_parents_root_first_ends_it_and_does_not_wait_for_it),
+      unit(closing_the_local_root_first_does_not_wait_for_the_parents_loop),
+      unit(held_references_outlive_both_loops),
+      unit(of_one_loop_it_is_a_child_of_any_of_both),
+      unit(a_cancel_crosses_there_and_back_again),
   };
   return test_run(tests);
 }

@@ -59,40 +59,36 @@ static void step(side_t *side) {
   size_t slot = (size_t)(dice >> 8) % SLOTS, mine = (size_t)(dice >> 16) % MINE, more = (size_t)(dice >> 24) % MINE;
   uvf_ctx_t *home = side->mine[more] != NULL && dice % 3 == 0 ? side->mine[more] : side->lane.root, *ctx = NULL, *taken;
   switch (dice % 8) {
-  case 0:
-  case 1: /* offer a context of this side, which may be a remote child itself */
-    if ((dice >> 4) % 2 ? uvf_ctx_with_timeout(home, 1 + (dice >> 32) % 8, &ctx) : uvf_ctx_with_cancel(home, &ctx)) {
-      side->bad = 4;
-    }
-    put(side, slot, ctx);
-    break;
-  case 2:
-  case 3:
-  case 4: /* a child of what the other side offers, watched */
-    taken = take(side->other, slot);
-    if (taken == NULL) break;
-    if (uvf_ctx_with_remote(taken, home, &ctx) != 0) {
-      side->bad = 5;
-    } else {
-      note_t *note = calloc(1, sizeof *note);
-      if (note == NULL) abort();
-      note->side = side;
-      if (uvf_ctx_on_done(ctx, &note->watch, on_note) != 0) abort();
-      side->started++;
-      keep(side, mine, ctx);
-    }
-    uvf_ctx_release(taken);
-    break;
-  case 5:
-    uvf_ctx_cancel_cause(side->mine[mine], -(int)more - 1, NULL);
-    break;
-  case 6:
-    keep(side, mine, NULL);
-    break;
-  default: /* cancel what is the other side's, from this thread */
-    taken = take(side->other, slot);
-    uvf_ctx_cancel_cause(taken, -(int)mine - 1, NULL);
-    uvf_ctx_release(taken);
+    case 0:
+    case 1: /* offer a context of this side, which may be a remote child itself */
+      if ((dice >> 4) % 2 ? uvf_ctx_with_timeout(home, 1 + (dice >> 32) % 8, &ctx) : uvf_ctx_with_cancel(home, &ctx)) {
+        side->bad = 4;
+      }
+      put(side, slot, ctx);
+      break;
+    case 2:
+    case 3:
+    case 4: /* a child of what the other side offers, watched */
+      taken = take(side->other, slot);
+      if (taken == NULL) break;
+      if (uvf_ctx_with_remote(taken, home, &ctx) != 0) {
+        side->bad = 5;
+      } else {
+        note_t *note = calloc(1, sizeof *note);
+        if (note == NULL) abort();
+        note->side = side;
+        if (uvf_ctx_on_done(ctx, &note->watch, on_note) != 0) abort();
+        side->started++;
+        keep(side, mine, ctx);
+      }
+      uvf_ctx_release(taken);
+      break;
+    case 5: uvf_ctx_cancel_cause(side->mine[mine], -(int)more - 1, NULL); break;
+    case 6: keep(side, mine, NULL); break;
+    default: /* cancel what is the other side's, from this thread */
+      taken = take(side->other, slot);
+      uvf_ctx_cancel_cause(taken, -(int)mine - 1, NULL);
+      uvf_ctx_release(taken);
   }
 }
 
@@ -149,7 +145,7 @@ static void two_loops_that_cancel_each_other_at_random_end_everything_and_leak_n
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(two_loops_that_cancel_each_other_at_random_end_everything_and_leak_nothing),
+      unit(two_loops_that_cancel_each_other_at_random_end_everything_and_leak_nothing),
   };
   return test_run(tests);
 }

@@ -457,21 +457,21 @@ static void a_walk_that_closes_everything_can_tell_the_librarys_handles(void **s
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(everything_under_it_is_over_when_close_returns_and_the_callback_comes_later),
-    unit(the_close_callback_comes_after_every_answer_release_free_and_handle),
-    unit(what_callbacks_start_while_it_closes_is_still_answered_before_the_close_callback),
-    unit(inside_the_close_callback_the_root_is_still_valid),
-    unit(a_root_may_be_closed_without_a_callback_and_null_does_nothing),
-    unit(closing_twice_or_what_is_no_root_is_misuse),
-    unit(the_handles_go_with_the_last_root_of_the_loop_and_not_before),
-    unit(many_roots_of_one_loop_may_close_at_once),
-    unit(two_loops_close_independently),
-    unit(a_loop_may_get_a_new_root_after_its_last_one_was_closed),
-    unit(a_root_may_be_closed_inside_any_callback_its_own_ones_included),
-    unit(a_close_callback_may_make_and_close_the_next_root),
-    unit(references_may_be_released_on_another_thread_after_the_loop_is_gone),
-    unit(a_loop_may_be_set_up_on_one_thread_and_run_on_another),
-    unit(a_walk_that_closes_everything_can_tell_the_librarys_handles),
+      unit(everything_under_it_is_over_when_close_returns_and_the_callback_comes_later),
+      unit(the_close_callback_comes_after_every_answer_release_free_and_handle),
+      unit(what_callbacks_start_while_it_closes_is_still_answered_before_the_close_callback),
+      unit(inside_the_close_callback_the_root_is_still_valid),
+      unit(a_root_may_be_closed_without_a_callback_and_null_does_nothing),
+      unit(closing_twice_or_what_is_no_root_is_misuse),
+      unit(the_handles_go_with_the_last_root_of_the_loop_and_not_before),
+      unit(many_roots_of_one_loop_may_close_at_once),
+      unit(two_loops_close_independently),
+      unit(a_loop_may_get_a_new_root_after_its_last_one_was_closed),
+      unit(a_root_may_be_closed_inside_any_callback_its_own_ones_included),
+      unit(a_close_callback_may_make_and_close_the_next_root),
+      unit(references_may_be_released_on_another_thread_after_the_loop_is_gone),
+      unit(a_loop_may_be_set_up_on_one_thread_and_run_on_another),
+      unit(a_walk_that_closes_everything_can_tell_the_librarys_handles),
   };
   return test_run(tests);
 }

@@ -358,22 +358,22 @@ static void without_memory_the_value_stays_the_callers(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    unit(a_lookup_finds_the_nearest_value_and_a_child_hides_its_parents),
-    unit(find_tells_an_absent_key_from_a_null_value),
-    unit(keys_are_compared_by_address_and_not_by_what_stands_there),
-    unit(each_of_a_thousand_values_is_found_through_contexts_without_one),
-    unit(values_stay_readable_after_the_end_and_from_any_thread),
-    unit(a_context_with_a_value_can_be_cancelled_by_itself),
-    unit(a_value_is_freed_once_on_the_loop_thread_and_never_inside_the_release),
-    unit(a_value_whose_last_context_another_thread_released_is_freed_on_the_loop_thread),
-    unit(a_value_lives_as_long_as_any_context_or_operation_that_could_see_it),
-    unit(a_callback_under_the_context_still_sees_the_value_and_the_free_follows_it),
-    unit(each_of_many_values_of_a_chain_is_freed_exactly_once),
-    unit(a_free_function_may_derive_and_release),
-    unit(a_value_without_a_free_function_stays_the_callers),
-    unit(a_value_is_freed_before_the_close_callback_of_its_root),
-    unit(once_the_root_is_closed_a_value_is_freed_in_the_last_release_on_its_thread),
-    unit(without_memory_the_value_stays_the_callers),
+      unit(a_lookup_finds_the_nearest_value_and_a_child_hides_its_parents),
+      unit(find_tells_an_absent_key_from_a_null_value),
+      unit(keys_are_compared_by_address_and_not_by_what_stands_there),
+      unit(each_of_a_thousand_values_is_found_through_contexts_without_one),
+      unit(values_stay_readable_after_the_end_and_from_any_thread),
+      unit(a_context_with_a_value_can_be_cancelled_by_itself),
+      unit(a_value_is_freed_once_on_the_loop_thread_and_never_inside_the_release),
+      unit(a_value_whose_last_context_another_thread_released_is_freed_on_the_loop_thread),
+      unit(a_value_lives_as_long_as_any_context_or_operation_that_could_see_it),
+      unit(a_callback_under_the_context_still_sees_the_value_and_the_free_follows_it),
+      unit(each_of_many_values_of_a_chain_is_freed_exactly_once),
+      unit(a_free_function_may_derive_and_release),
+      unit(a_value_without_a_free_function_stays_the_callers),
+      unit(a_value_is_freed_before_the_close_callback_of_its_root),
+      unit(once_the_root_is_closed_a_value_is_freed_in_the_last_release_on_its_thread),
+      unit(without_memory_the_value_stays_the_callers),
   };
   return test_run(tests);
 }
