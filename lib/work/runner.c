@@ -13,10 +13,10 @@
  * lets us have the whole pool, so that there is no thread to spare, a relief is queued in advance.
  *
  * Invariants
- * 1. w->lock guards the outbox, `relief`, runner->started, and job->uvf__run while it is QUEUED or RUNNING. It is
- *    held over no other lock and no user code. The inbox is lock-free: the loop pushes, whoever has the lock takes it
- *    whole.
- * 2. `alive` counts slots at work for this hub: requests queued, runners, a slot left to the relief. While a job is
+ * 1. w->lock guards the outbox, `reliefs`, `loaded`, runner->started, and job->uvf__run while it is QUEUED or
+ *    RUNNING. It is held over no other lock and no user code. The inbox is lock-free: the loop pushes, whoever has
+ *    the lock takes it whole.
+ * 2. `alive` counts slots at work for this hub: requests queued, runners, slots left to reliefs. While a job is
  *    queued, either fewer jobs are outstanding than alive (then a runner is about to look), or this hub stands in the
  *    line for one more slot, or it has `limit`.
  * 3. No job is forgotten by a runner that leaves: it takes itself out of `alive` first and looks at the queue again
@@ -50,9 +50,6 @@ typedef struct runner_s {
   int relief;
 } runner_t;
 
-/* LOADED: it is queued, and has the slot of a runner that left; no second runner may leave it another. */
-enum { RELIEF_NONE, RELIEF_ASKED, RELIEF_QUEUED, RELIEF_LOADED };
-
 struct uvf__workers_s {
   uvf__ext_t ext;
   uvf__hub_t *hub;
@@ -75,8 +72,9 @@ struct uvf__workers_s {
   uvf_work_t *head; /* the outbox, oldest first */
   uvf_work_t *tail;
   uint32_t in_vain; /* lingered, or not even tried, since it last paid */
-  int relief;
-  int wanting; /* want_relief is among the posts: it must not be posted again */
+  uint32_t reliefs; /* queued with libuv and not started */
+  uint32_t loaded;  /* of these: how many have the slot of a runner that left */
+  int wanting;      /* want_relief is among the posts: it must not be posted again */
 };
 
 /* Held for a few instructions at a time: worth a moment's spinning before the thread is put to sleep. */
@@ -171,12 +169,9 @@ enum { GO_ON, LEAVE, HAND_OVER };
 static int end_of_quantum(uvf__workers_t *w, int *ask) {
   if (is_empty(w)) return GO_ON;
   if (uvf__share_wanted(&w->claim)) return LEAVE;
-  if (w->relief == RELIEF_QUEUED) return HAND_OVER;
-  if (w->relief == RELIEF_NONE) {
-    w->relief = RELIEF_ASKED;
-    *ask = !w->wanting;
-    w->wanting = 1;
-  }
+  if (w->reliefs > w->loaded) return HAND_OVER;
+  *ask = !w->wanting;
+  w->wanting = 1;
   return GO_ON;
 }
 
@@ -215,7 +210,7 @@ static int run_jobs(uvf__workers_t *w) {
     if (verdict == GO_ON && uvf__share_over()) verdict = LEAVE;
     if (ask) uvf__hub_post_busy(w->hub, (uintptr_t)&w->want_relief | UVF__POST_CALL);
   }
-  if (verdict == HAND_OVER) w->relief = RELIEF_LOADED;
+  if (verdict == HAND_OVER) w->loaded++;
   unlock(w);
   return verdict;
 }
@@ -253,12 +248,12 @@ static void on_pool(uv_work_t *req) {
   lock(w);
   r->started = 1;
   if (r->relief) {
-    int loaded = w->relief == RELIEF_LOADED;
-    w->relief = RELIEF_NONE;
-    if (!loaded) { /* there was a thread to spare */
+    w->reliefs--;
+    if (w->loaded == 0) { /* there was a thread to spare */
       unlock(w);
       return;
     }
+    w->loaded--;
   }
   work_until_done(w);
 }
@@ -283,23 +278,25 @@ static int queue_runner(uvf__workers_t *w, int relief) {
   return uv_queue_work(w->hub->loop, &r->req, on_pool, on_back);
 }
 
-/* The relief is not to come, or was taken back before it began; so is the slot, if a runner has left it one. */
+/* A relief is not to come, or was taken back before it began; so is a slot, if that leaves more slots than reliefs. */
 static void drop_relief(uvf__workers_t *w) {
-  int loaded;
+  int slot;
   lock(w);
-  loaded = w->relief == RELIEF_LOADED;
-  w->relief = RELIEF_NONE;
+  w->reliefs--;
+  slot = w->loaded > w->reliefs;
+  if (slot) w->loaded--;
   unlock(w);
-  if (!loaded) return;
+  if (!slot) return;
   atomic_fetch_sub(&w->alive, 1);
   uvf__share_give();
 }
 
+/* One that has no slot yet, unless there is one. */
 static void queue_relief(uvf__workers_t *w) {
   int wanted;
   lock(w);
-  wanted = w->relief < RELIEF_QUEUED;
-  if (wanted) w->relief = RELIEF_QUEUED;
+  wanted = w->reliefs == w->loaded;
+  if (wanted) w->reliefs++;
   unlock(w);
   if (wanted && queue_runner(w, 1) != 0) drop_relief(w);
 }
@@ -379,15 +376,12 @@ static void on_grant(uvf__post_t *post, int closed) {
 /* The same: the runner that asked is not back. */
 static void on_want_relief(uvf__post_t *post, int closed) {
   uvf__workers_t *w = UVF__CONTAINER(post, uvf__workers_t, want_relief);
-  int asked;
   (void)closed;
   lock(w);
   w->wanting = 0;
-  asked = w->relief == RELIEF_ASKED;
-  if (asked && w->jobs == 0) w->relief = RELIEF_NONE;
   unlock(w);
   if (w->jobs == 0) return;
-  if (asked) queue_relief(w);
+  queue_relief(w);
   top_up(w);
 }
 

@@ -32,7 +32,8 @@ static void on_closed(uvf_ctx_t *root) {
   closed++;
 }
 
-/* In every turn from the first root to the last close callback whatever is on the loop is the test's or the library's. */
+/* In every turn from the first root to the last close callback whatever is on the loop is either the test's or the
+ * library's. */
 static void every_handle_of_the_library_is_known_as_its_own_until_it_has_closed(void **state) {
   size_t before = test_alloc_live();
   (void)state;
