@@ -36,10 +36,11 @@
  *  derive, start, stop, uvf_*_cancel of one operation, close   | the context's loop thread
  *  uvf_ctx_cancel, err, cause, value, deadline, retain, release | any thread that holds a reference
  *
- *  The loop thread is the one that runs the loop. Before the loop has first run it is the thread that set the root up,
- *  or whichever derived or started something last: a loop may be set up on one thread and run on another. From handing
- *  it over until it has turned there once, only the thread that runs it may touch its contexts. Nothing here is safe to
- *  call from a signal handler (a uv_signal_t callback is not one: there everything is).
+ *  The loop thread is the one that runs the loop. Before the loop has first run it is the thread that set the root
+ *  up, or whichever derived or started something last: a loop may be set up on one thread and run on another. From
+ *  handing it over until it has turned there once, only the thread that runs it may touch its contexts
+ *  (uvf_ctx_run_here). Nothing here is safe to call from a signal handler (a uv_signal_t callback is not one: there
+ *  everything is).
  *
  * Misuse (a call on the wrong thread, a request started twice, use after close) stops a debug build of the library
  * with the name of the function and the rule it broke. A release build returns UV_EINVAL where the function can

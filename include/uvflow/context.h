@@ -75,6 +75,12 @@ UVF_EXTERN void uvf_ctx_close(uvf_ctx_t *root, uvf_ctx_close_cb cb);
 /* The loop a context lives on. Any thread. After the root's close only the pointer's value is meaningful. */
 UVF_EXTERN uv_loop_t *uvf_ctx_loop(const uvf_ctx_t *ctx);
 
+/* Says that the calling thread runs ctx's loop from here on. The library learns that by itself in the loop's first
+ * turn, but behind timers and idle handles of that turn: for a loop that was set up or has run on another thread,
+ * call this before uv_run if such callbacks derive, start or cancel. The other thread must not touch its contexts any
+ * more as the loop's own. 0, or UV_EINVAL: NULL. */
+UVF_EXTERN int uvf_ctx_run_here(uvf_ctx_t *ctx);
+
 /* 1 if the handle belongs to the library, 0 if not: skip those in a uv_walk that closes everything (uvf_ctx_close
  * closes them; closed by hand nothing under the loop's roots can end any more). Loop thread. */
 UVF_EXTERN int uvf_owns_handle(const uv_handle_t *handle);

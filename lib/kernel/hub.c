@@ -189,6 +189,14 @@ static void learn_thread(uvf__hub_t *hub) {
   atomic_store_explicit(&hub->thread, uvf__thread(), memory_order_relaxed);
 }
 
+int uvf_ctx_run_here(uvf_ctx_t *ctx) {
+  uvf__hub_t *hub;
+  if (ctx == NULL) return UV_EINVAL;
+  hub = uvf__ctx_hub(ctx);
+  if (atomic_load_explicit(&hub->thread, memory_order_relaxed) != 0) learn_thread(hub); /* 0: closed */
+  return 0;
+}
+
 UVF__COLD int uvf__hub_enter_slow(uvf__hub_t *hub, const char *function) {
   (void)function;
   if (atomic_load_explicit(&hub->thread, memory_order_relaxed) == 0) {

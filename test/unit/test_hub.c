@@ -209,6 +209,52 @@ static void a_post_that_the_loop_never_ran_for_is_settled_at_close(void **state)
   fixture_close_root(f);               /* teardown counts the blocks */
 }
 
+/* --- threads ------------------------------------------------------------------------------------------------------- */
+
+typedef struct move_s {
+  uv_loop_t *loop;
+  uvf_ctx_t *root, *ctx, *below;
+  uv_timer_t timer;
+  int err, rc;
+} move_t;
+
+static void on_first_timer(uv_timer_t *timer) {
+  move_t *move = timer->data;
+  uvf_ctx_t *more = NULL;
+  move->rc = uvf_ctx_with_cancel(move->ctx, &more);
+  uvf_ctx_cancel(move->ctx);
+  move->err = uvf_ctx_err(move->below); /* over on return: this is the loop's thread */
+  uvf_ctx_release(more);
+}
+
+static void run_moved(void *arg) {
+  move_t *move = arg;
+  uvf_ctx_run_here(move->root);
+  uv_run(move->loop, UV_RUN_DEFAULT);
+}
+
+static void a_loop_that_has_run_may_move_to_another_thread_that_says_so(void **state) {
+  fixture_t *f = *state;
+  move_t move = {.loop = &f->loop, .root = f->root};
+  for (int ran_here = 0; ran_here < 2; ran_here++) {
+    assert_int_equal(uvf_ctx_with_cancel(f->root, &move.ctx), 0);
+    assert_int_equal(uvf_ctx_with_cancel(move.ctx, &move.below), 0);
+    assert_int_equal(uv_timer_init(&f->loop, &move.timer), 0);
+    if (ran_here) uv_run(&f->loop, UV_RUN_NOWAIT);
+    move.timer.data = &move;
+    assert_int_equal(uv_timer_start(&move.timer, on_first_timer, 0, 0), 0);
+    on_another_thread(run_moved, &move);
+    assert_int_equal(move.rc, 0);
+    assert_int_equal(move.err, UV_ECANCELED);
+    assert_int_equal(uvf_ctx_run_here(f->root), 0); /* and back again */
+    uv_close((uv_handle_t *)&move.timer, NULL);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    uvf_ctx_release(move.below);
+    uvf_ctx_release(move.ctx);
+  }
+  assert_int_equal(uvf_ctx_run_here(NULL), UV_EINVAL);
+}
+
 /* --- handles ------------------------------------------------------------------------------------------------------- */
 
 static void count_handle(uv_handle_t *handle, void *arg) {
@@ -249,6 +295,7 @@ int main(void) {
       unit(a_post_made_before_the_loop_runs_is_applied_when_it_does),
       unit(many_posts_of_one_turn_need_one_wake_up),
       unit(a_post_that_the_loop_never_ran_for_is_settled_at_close),
+      unit(a_loop_that_has_run_may_move_to_another_thread_that_says_so),
       unit(a_loop_has_one_async_and_one_timer_however_many_roots_and_contexts),
   };
   return test_run(tests);
