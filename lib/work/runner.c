@@ -37,7 +37,7 @@
 #include "work/share.h"
 
 #define QUANTUM_NS UINT64_C(2000000)
-#define LINGER_NS UINT64_C(10000)
+#define LINGER_NS UINT64_C(20000)
 #define LINGER_PATIENCE 16u
 #define CHECK_MAX 64u /* jobs between two looks at the clock, at most */
 #define LOCK_SPINS 64
