@@ -4,13 +4,13 @@
  *
  * Invariants
  * 1. A root's steps: OPEN -> WAITING (closed by the user; something is still owed) -> SETTLING (nothing was owed; its
- *    reaper handle is being closed, so that we come back from libuv's own phase) -> back to WAITING if a callback
- *    started something meanwhile, else GONE. A step is only made by uvf_ctx_close, by the last owed thing (live or
- *    busy reaching 0), or by a close callback.
- * 2. The last root of a hub takes the hub's handles with it, in between: SETTLING -> hub closed -> all handle
- *    callbacks -> reaper once more -> GONE. The second reaper makes the last step come a turn after every handle that
- *    was closed before it, bound ones and ones closed by hand included: libuv runs the close callbacks of one turn
- *    newest first.
+ *    reaper handle is closed, twice, so that we come back from libuv's own phase of close callbacks) -> back to WAITING
+ *    if a callback started something meanwhile, else GONE. A step is only made by uvf_ctx_close, by the last owed thing
+ *    (live or busy reaching 0), by a new root, or by a close callback.
+ *    Twice, because libuv runs the close callbacks of one turn newest first: a turn later those of every handle that
+ *    was closed before, bound ones and ones closed by hand, have been called.
+ * 2. The last root of a hub takes the hub with it, in between: SETTLING -> hub shut (its handles are closing) -> all
+ *    their callbacks -> reaper, again as long as it finds something to deliver -> hub closed -> GONE.
  * 3. The user's callback is the last thing; then the reference taken over from the user is released, and with the
  *    last reference the root's memory goes, and with the last root's the hub's.
  */
@@ -53,17 +53,20 @@ static void reap(uvf__root_t *root, uv_close_cb then) {
   uv_close((uv_handle_t *)&root->reaper, then);
 }
 
-static void finish(uvf__root_t *root) {
+/* Out of the hub's lists and counts, which are the loop's alone only until the hub is closed. */
+static void leave_hub(uvf__root_t *root) {
   uvf__hub_t *hub = root->hub;
   uvf__root_t **at = &hub->roots;
-  uvf_ctx_close_cb cb = root->close_cb;
   while (*at != root) at = &(*at)->next;
   *at = root->next;
   hub->nroots--;
   hub->ncontexts--;
   root->closing = GONE;
   root->ctx.node.flags |= UVF__CTX_CLOSED_ROOT;
-  if (cb != NULL) cb(&root->ctx);
+}
+
+static void tell(uvf__root_t *root) {
+  if (root->close_cb != NULL) root->close_cb(&root->ctx);
   uvf_ctx_release(&root->ctx);
 }
 
@@ -76,8 +79,9 @@ static void on_gone(uv_handle_t *reaper) {
     reap(root, on_gone);
     return;
   }
+  leave_hub(root);
   uvf__hub_close(hub);
-  finish(root);
+  tell(root);
   uvf__hub_unref(hub); /* the handles' reference */
 }
 
@@ -97,7 +101,8 @@ static void on_settled(uv_handle_t *reaper) {
   }
   uvf__hub_unowe(hub);
   if (hub->nroots > 1) {
-    finish(root);
+    leave_hub(root);
+    tell(root);
   } else {
     uvf__hub_shut(hub);
   }
