@@ -256,7 +256,10 @@ static void jobs_started_inside_callbacks_are_answered_later(void **state) {
     if (i == 0) p->in_done = start_more_in_done;
     if (i == 1) p->in_release = start_more;
     probe_start(kit.f->root, p, i);
-    while (last == NULL || last->tag > 0) assert_int_not_equal(uv_run(&kit.f->loop, UV_RUN_ONCE), 0);
+    /* one run may see many of them through: when it has nothing left, the last must have been started */
+    while ((last == NULL || last->tag > 0) && uv_run(&kit.f->loop, UV_RUN_ONCE) != 0) {}
+    assert_non_null(last);
+    assert_int_equal(last->tag, 0);
     run_probe(last);
     assert_int_equal(last->status, 0);
   }
