@@ -157,13 +157,14 @@ static uvf_work_t *linger(uvf__workers_t *w) {
     unlock(w);
     for (int i = 0; i < 32 && atomic_load_explicit(&w->inbox, memory_order_relaxed) == NULL; i++) UVF__PAUSE();
     lock(w);
+    if (uvf__share_over()) return NULL; /* not another one with this slot */
     job = pop(w);
   } while (job == NULL && uv_hrtime() < until_ns);
   if (job != NULL) w->in_vain = 0;
   return job;
 }
 
-enum { GO_ON, LEAVE, HAND_OVER };
+enum { GO_ON, LEAVE, HAND_OVER, SHED };
 
 /* What a runner does when its quantum is over. Under lock. */
 static int end_of_quantum(uvf__workers_t *w, int *ask) {
@@ -181,15 +182,32 @@ static unsigned int next_check(uint64_t gone_ns, unsigned int ran) {
   return jobs < 1 ? 1 : jobs > CHECK_MAX ? CHECK_MAX : (unsigned int)jobs;
 }
 
+/* The limit was lowered: gives the slot back if it is one too many. Under lock, which is put down meanwhile. */
+static int shed(uvf__workers_t *w) {
+  int gone;
+  if (UVF__LIKELY(!uvf__share_over())) return 0;
+  unlock(w);
+  gone = uvf__share_shed();
+  lock(w);
+  return gone;
+}
+
 /* Jobs until none is left or it should yield. Entered under lock; left without. */
 static int run_jobs(uvf__workers_t *w) {
   uint64_t since_ns = 0;
   unsigned int ran = 0;
   unsigned int check_in = 1;
   int verdict = GO_ON;
-  uvf_work_t *job;
-  while (verdict == GO_ON && ((job = pop(w)) != NULL || (job = linger(w)) != NULL)) {
+  while (verdict == GO_ON) {
+    uvf_work_t *job;
     int ask = 0;
+    if (shed(w)) {
+      verdict = SHED;
+      break;
+    }
+    job = pop(w);
+    if (job == NULL) job = linger(w);
+    if (job == NULL) break;
     unlock(w);
     if (since_ns == 0) since_ns = uv_hrtime();
     uvf__job_run(w->hub, job);
@@ -207,7 +225,6 @@ static int run_jobs(uvf__workers_t *w) {
         check_in = 1;
       }
     }
-    if (verdict == GO_ON && uvf__share_over()) verdict = LEAVE;
     if (ask) uvf__hub_post_busy(w->hub, (uintptr_t)&w->want_relief | UVF__POST_CALL);
   }
   if (verdict == HAND_OVER) w->loaded++;
@@ -229,6 +246,7 @@ static void work_until_done(uvf__workers_t *w) {
     int verdict = run_jobs(w);
     if (verdict == HAND_OVER) return;
     atomic_fetch_sub(&w->alive, 1);
+    if (verdict == SHED) return; /* on_back looks whether jobs are left without a runner */
     if (verdict == LEAVE) {
       uvf__share_yield(&w->claim);
       return;

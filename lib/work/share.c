@@ -178,6 +178,15 @@ int uvf__share_over(void) {
   return atomic_load_explicit(&held, memory_order_relaxed) > atomic_load_explicit(&limit, memory_order_relaxed);
 }
 
+int uvf__share_shed(void) {
+  int over;
+  uv_mutex_lock(&share_lock);
+  over = uvf__share_over();
+  if (over) give();
+  uv_mutex_unlock(&share_lock);
+  return over;
+}
+
 int uvf__share_wanted(uvf__claimant_t *c) {
   return atomic_load_explicit(&in_line, memory_order_relaxed) >
          (atomic_load(&c->stand) == UVF__CLAIM_IN_LINE ? 1u : 0u);

@@ -52,6 +52,9 @@ int uvf__share_over(void);
 /* Jobs may hold every thread of the pool: whoever else waits for one depends on us. Any thread. */
 int uvf__share_is_whole_pool(void);
 
+/* Gives a slot back if that is so: 1. Asked for by every runner, it sheds as many as there are too many. Any thread. */
+int uvf__share_shed(void);
+
 /* Somebody else than c is in the line. Any thread. */
 int uvf__share_wanted(uvf__claimant_t *c);
 
