@@ -54,7 +54,7 @@ static const uvf_ctx_t *deadline_from(const uvf_ctx_t *ctx) {
   return ctx->parent != NULL && ctx->parent->deadline.at_ns == ctx->deadline.at_ns ? ctx->parent : NULL;
 }
 
-void uvf__ctx_claim_deadline(uvf_ctx_t *ctx) {
+void uvf__ctx_expire(uvf_ctx_t *ctx) {
   const uvf_ctx_t *owner = ctx;
   const uvf_ctx_t *above;
   while ((above = deadline_from(owner)) != NULL) owner = above;
@@ -64,6 +64,7 @@ void uvf__ctx_claim_deadline(uvf_ctx_t *ctx) {
   } else {
     uvf__ctx_claim(ctx, UV_ETIMEDOUT, UV_ETIMEDOUT, NULL);
   }
+  uvf__ctx_end(ctx);
 }
 
 /* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay
@@ -134,12 +135,14 @@ void uvf__ctx_end(uvf_ctx_t *top) {
 }
 
 static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) {
+  int may;
   if (ctx == NULL) return;
   (void)function;
+  may = !uvf__ctx_is_root(ctx) && ctx->node.kind != UVF__CTX_WITHOUT_CANCEL;
   UVF__RULE(
-      ctx->node.kind > UVF__CTX_TODO && ctx->node.kind != UVF__CTX_WITHOUT_CANCEL, function,
+      may, function,
       "a root or without_cancel context cannot be cancelled: close the root, or derive with_cancel and cancel that");
-  if (ctx->node.kind <= UVF__CTX_TODO || ctx->node.kind == UVF__CTX_WITHOUT_CANCEL) return;
+  if (!may) return;
   if (uvf__on_loop(uvf__ctx_hub(ctx))) {
     uvf__ctx_claim(ctx, UV_ECANCELED, cause, data);
     uvf__ctx_end(ctx); /* also when another thread had claimed it and its post is still on the way */

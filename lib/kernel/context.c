@@ -105,6 +105,7 @@ int uvf_ctx_with_cancel(uvf_ctx_t *parent, uvf_ctx_t **out) {
 static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64_t now_ns, int cause, void *data,
                          const char *function, uvf_ctx_t **out) {
   uvf_ctx_t *ctx;
+  int own;
   int err = uvf__ctx_new(parent, kind, function, &ctx);
   if (UVF__UNLIKELY(err != 0)) return err;
   *out = ctx;
@@ -112,23 +113,15 @@ static int with_deadline(uvf_ctx_t *parent, uint8_t kind, uint64_t at_ns, uint64
     ((uvf__dctx_t *)ctx)->cause = cause != 0 ? cause : UV_ETIMEDOUT;
     ((uvf__dctx_t *)ctx)->data = data;
   }
-  if (at_ns >= parent->deadline.at_ns) { /* the parent's will end it no later */
-    uvf__ctx_plant(ctx, parent);
-    if (UVF__UNLIKELY(at_ns <= now_ns) && !(ctx->node.flags & UVF__CTX_OVER)) { /* the parent's is overdue */
-      uvf__ctx_claim_deadline(ctx);
-      uvf__ctx_end(ctx);
-    }
-    return 0;
-  }
-  ctx->deadline.at_ns = at_ns;
+  own = at_ns < parent->deadline.at_ns; /* otherwise the parent's will end it no later */
+  if (own) ctx->deadline.at_ns = at_ns;
   uvf__ctx_plant(ctx, parent);
   if (ctx->node.flags & UVF__CTX_OVER) return 0;
-  if (UVF__UNLIKELY(at_ns <= now_ns)) {
-    uvf__ctx_claim_deadline(ctx);
-    uvf__ctx_end(ctx);
-    return 0;
+  if (UVF__UNLIKELY(at_ns <= now_ns)) { /* also under a parent whose own is overdue */
+    uvf__ctx_expire(ctx);
+  } else if (own) {
+    uvf__ctx_arm(ctx);
   }
-  uvf__ctx_arm(ctx);
   return 0;
 }
 
@@ -218,7 +211,7 @@ static void ask(uvf_ctx_t *ctx, uint32_t what) {
 void uvf_ctx_release(uvf_ctx_t *ctx) {
   uint32_t refs;
   if (ctx == NULL) return;
-  UVF__RULE(ctx->node.kind > UVF__CTX_TODO || atomic_load(&ctx->refs) > 1 || (ctx->node.flags & UVF__CTX_CLOSED_ROOT),
+  UVF__RULE(!uvf__ctx_is_root(ctx) || atomic_load(&ctx->refs) > 1 || (ctx->node.flags & UVF__CTX_CLOSED_ROOT),
             "uvf_ctx_release",
             "the last reference of a root: end it with uvf_ctx_close, which takes the reference over");
   if (uvf__on_loop(uvf__ctx_hub(ctx))) {
@@ -237,7 +230,7 @@ void uvf__ctx_cancel_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
   if (uvf__ctx_claim(ctx, err, cause, data)) ask(ctx, UVF__ASK_CANCEL);
 }
 
-/* No bit asked: the drop at the end of posted() is all. Not owed to the loop: only memory waits. */
+/* ASK_DROP asks for nothing but the drop at the end of posted(). Not owed to the loop: only memory waits. */
 void uvf__ctx_unhold_later(uvf_ctx_t *ctx) {
   ctx->node.holds--;
   if (ctx->node.holds != 0 || atomic_load_explicit(&ctx->refs, memory_order_acquire) != 0) return;
@@ -265,7 +258,7 @@ void uvf__ctx_detach(uvf_ctx_t *ctx) {
 
 void uvf__ctx_free(uvf_ctx_t *ctx) {
   uvf__hub_t *hub = uvf__ctx_hub(ctx);
-  /* Freed without the gate: a root, counted out by finish(); a remote child of a closed hub, by settle(). */
+  /* Freed without the gate: a root, counted out by leave_hub(); a remote child of a closed hub, by settle(). */
   if (ctx->parent != NULL && !(ctx->node.kind == UVF__CTX_REMOTE && hub->closed)) hub->ncontexts--;
   switch (ctx->node.kind) {
     case UVF__CTX_BACKGROUND:
@@ -309,7 +302,7 @@ void uvf__ctx_drop(uvf_ctx_t *ctx) {
       to_grave(hub, ctx);
       return;
     }
-    if (ctx->node.kind <= UVF__CTX_TODO && !(ctx->node.flags & UVF__CTX_CLOSED_ROOT)) return;
+    if (uvf__ctx_is_root(ctx) && !(ctx->node.flags & UVF__CTX_CLOSED_ROOT)) return;
     if (!(ctx->node.flags & UVF__CTX_OVER)) {
       ctx->node.flags |= UVF__CTX_OVER;
       hub->nlive--;

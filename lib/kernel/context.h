@@ -95,6 +95,8 @@ struct uvf__root_s {
   uvf_ctx_close_cb close_cb;
 };
 
+static inline int uvf__ctx_is_root(const uvf_ctx_t *ctx) { return ctx->node.kind <= UVF__CTX_TODO; }
+
 static inline uvf__hub_t *uvf__ctx_hub(const uvf_ctx_t *ctx) { return ctx->root->hub; }
 
 static inline int uvf__ctx_err(const uvf_ctx_t *ctx) {
@@ -114,9 +116,9 @@ static inline int uvf__ctx_enter(const uvf_ctx_t *ctx, const char *function) {
 /* Fixes err and cause if nobody has; returns 1 if it was this call. When it returns err is set in any case. */
 int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data);
 
-/* The same for the deadline, with the cause that was given with it: to this context, or to the one it has its
- * deadline from. */
-void uvf__ctx_claim_deadline(uvf_ctx_t *ctx);
+/* The deadline has come: claims with the cause that was given with it, to this context or to the one it has its
+ * deadline from, and ends it. Loop thread. */
+void uvf__ctx_expire(uvf_ctx_t *ctx);
 
 /* Carries out the end of a context that was claimed: its whole subtree on this loop is over when it returns. Loop
  * thread. */

@@ -268,7 +268,7 @@ int uvf_ctx_dump(const uvf_ctx_t *ctx, FILE *out) {
     pen.ops[pen.depth] = child->ops;
     pen.depth++;
   }
-  if (ctx->node.kind <= UVF__CTX_TODO) put_stragglers(&pen, ctx->root, now_ns);
+  if (uvf__ctx_is_root(ctx)) put_stragglers(&pen, ctx->root, now_ns);
   if (fflush(out) != 0) pen.failed = 1;
   return pen.failed ? UV_EIO : 0;
 }

@@ -142,7 +142,7 @@ static void settle(uvf__hub_t *hub) {
   while (hub->grave != NULL) {
     uvf_ctx_t *ctx = UVF__CONTAINER(uvf__link_pop(&hub->grave), uvf_ctx_t, node.link);
     uvf_ctx_t *parent = ctx->parent;
-    int own_block = ctx->node.kind <= UVF__CTX_TODO || ctx->node.kind == UVF__CTX_REMOTE;
+    int own_block = uvf__ctx_is_root(ctx) || ctx->node.kind == UVF__CTX_REMOTE;
     if (ctx->node.kind == UVF__CTX_REMOTE) hub->ncontexts--;
     uv_mutex_unlock(&hub->gate);
     if (ctx->node.kind == UVF__CTX_VALUE) {
@@ -284,8 +284,7 @@ void uvf__hub_run_deadlines(uvf__hub_t *hub) {
   while (due != NULL) {
     uvf_ctx_t *ctx = UVF__CONTAINER(due, uvf_ctx_t, deadline.link);
     uvf__wheel_disarm(&hub->wheel, &ctx->deadline);
-    uvf__ctx_claim_deadline(ctx);
-    uvf__ctx_end(ctx);
+    uvf__ctx_expire(ctx);
   }
 }
 

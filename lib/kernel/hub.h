@@ -40,7 +40,7 @@ typedef struct uvf__ext_s {
   void (*destroy)(struct uvf__ext_s *ext);
 } uvf__ext_t;
 
-enum { UVF__EXT_WORK = 0, UVF__EXT_COUNT = 2 };
+enum { UVF__EXT_WORK, UVF__EXT_COUNT };
 
 #define UVF__LIVE_BUCKETS 4096u
 

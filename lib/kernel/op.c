@@ -81,7 +81,6 @@ void uvf__op_relink(uvf_op_t *op) {
   link_op(op->ctx, op);
   uvf__ctx_straggle(op->ctx);
 }
-void uvf__op_unlink(uvf_op_t *op) { unlink_op(op); }
 
 static void append_ready(uvf__hub_t *hub, uvf_op_t *op) {
   op->uvf__next = NULL;
@@ -174,13 +173,12 @@ int uvf__op_remove(uvf_op_t *op) {
   }
   uvf__u32_store(&op->uvf__state, UVF__OP_DONE);
   uvf__op_mark_dead(hub, op);
-  uvf__op_retire(ctx, type);
+  uvf__op_retire(ctx);
   return 1;
 }
 
-void uvf__op_retire(uvf_ctx_t *ctx, const uvf__op_type_t *type) {
+void uvf__op_retire(uvf_ctx_t *ctx) {
   uvf__root_t *root = ctx->root;
-  (void)type;
   root->hub->nops--;
   uvf__hub_unowe(root->hub);
   uvf__root_unlive(root); /* before the hold goes: that may be the last of a root that is closed already */
@@ -202,7 +200,7 @@ unsigned int uvf__op_deliver(uvf__hub_t *hub, unsigned int max) {
     n++;
     over = type->deliver(op);
     uvf__op_current = outer;
-    if (over) uvf__op_retire(ctx, type);
+    if (over) uvf__op_retire(ctx);
   }
   return n;
 }

@@ -70,14 +70,13 @@ int uvf__op_fail(uvf_op_t *op, int status);
 int uvf__op_remove(uvf_op_t *op);
 
 /* The last act on an operation: gives back what it held of ctx, root and loop. op itself may be gone. Loop thread. */
-void uvf__op_retire(uvf_ctx_t *ctx, const uvf__op_type_t *type);
+void uvf__op_retire(uvf_ctx_t *ctx);
 
 /* The operation whose callback this thread is in. */
 extern _Thread_local uvf_op_t *uvf__op_current;
 
-/* Between the two for a request whose memory is kept after its callback (a job waiting for its release). */
+/* Links a request under its context again whose memory is kept after its callback (a job waiting for its release). */
 void uvf__op_relink(uvf_op_t *op);
-void uvf__op_unlink(uvf_op_t *op);
 
 /* Calls the callbacks of at most `max` ready operations; returns how many. */
 unsigned int uvf__op_deliver(uvf__hub_t *hub, unsigned int max);

@@ -167,8 +167,7 @@ static void follow(remote_t *remote) {
   }
   if (ctx->deadline.at_ns >= ctx->parent->deadline.at_ns) return;
   if (ctx->deadline.at_ns <= uvf__clock_ns()) { /* the parent's loop is late */
-    uvf__ctx_claim_deadline(ctx);
-    uvf__ctx_end(ctx);
+    uvf__ctx_expire(ctx);
     return;
   }
   uvf__ctx_arm(ctx); /* its own loop watches it: the parent's may be stuck */

@@ -121,8 +121,8 @@ static void check(uvf__root_t *root) {
 void uvf_ctx_close(uvf_ctx_t *ctx, uvf_ctx_close_cb cb) {
   uvf__root_t *root;
   if (ctx == NULL) return;
-  UVF__RULE(ctx->node.kind <= UVF__CTX_TODO, "uvf_ctx_close", "only a root can be closed: cancel this context instead");
-  if (ctx->node.kind > UVF__CTX_TODO) return;
+  UVF__RULE(uvf__ctx_is_root(ctx), "uvf_ctx_close", "only a root can be closed: cancel this context instead");
+  if (!uvf__ctx_is_root(ctx)) return;
   if (uvf__hub_enter(uvf__ctx_hub(ctx), "uvf_ctx_close") != 0) return;
   root = ctx->root;
   UVF__RULE(root->closing == OPEN, "uvf_ctx_close", "this root is closed already");

@@ -296,6 +296,12 @@ static int queue_runner(uvf__workers_t *w, int relief) {
   return uv_queue_work(w->hub->loop, &r->req, on_pool, on_back);
 }
 
+/* A slot that was for this hub goes back unused. */
+static void give_back(uvf__workers_t *w) {
+  atomic_fetch_sub(&w->alive, 1);
+  uvf__share_give();
+}
+
 /* A relief is not to come, or was taken back before it began; so is a slot, if that leaves more slots than reliefs. */
 static void drop_relief(uvf__workers_t *w) {
   int slot;
@@ -304,9 +310,7 @@ static void drop_relief(uvf__workers_t *w) {
   slot = w->loaded > w->reliefs;
   if (slot) w->loaded--;
   unlock(w);
-  if (!slot) return;
-  atomic_fetch_sub(&w->alive, 1);
-  uvf__share_give();
+  if (slot) give_back(w);
 }
 
 /* One that has no slot yet, unless there is one. */
@@ -327,22 +331,11 @@ static void add_runner(uvf__workers_t *w) {
     if (uvf__share_is_whole_pool() && atomic_load(&w->alive) >= uvf__share_pool_size()) queue_relief(w);
     return;
   }
-  atomic_fetch_sub(&w->alive, 1);
-  uvf__share_give();
+  give_back(w);
 }
 
 static void top_up(uvf__workers_t *w) {
   if (w->jobs > atomic_load(&w->alive) && uvf__share_take(&w->claim)) add_runner(w);
-}
-
-/* It was taken back before it began: so is what it was queued with. */
-static void give_back(uvf__workers_t *w, const runner_t *r) {
-  if (r->relief) {
-    drop_relief(w);
-    return;
-  }
-  atomic_fetch_sub(&w->alive, 1);
-  uvf__share_give();
 }
 
 /* Nothing to do: takes back what was not started, and the place in the line. What is taken back does not count as alive
@@ -359,7 +352,11 @@ static void trim(uvf__workers_t *w) {
     unlock(w);
     if (!started && uv_cancel((uv_req_t *)&r->req) == 0) {
       r->started = 1; /* not to be cancelled again */
-      give_back(w, r);
+      if (r->relief) {
+        drop_relief(w);
+      } else {
+        give_back(w);
+      }
     }
   }
 }
