@@ -123,6 +123,35 @@ typedef struct uvf_op_s {
   UVF_OP_FIELDS
 } uvf_op_t;
 
+/* Private: what the structs below and in the other headers are made of. */
+typedef struct uvf__link_s {
+  struct uvf__link_s *next;
+  struct uvf__link_s **prev;
+} uvf__link_t;
+
+typedef struct uvf__waiter_s {
+  struct uvf__waiter_s *next;
+  struct uvf__waiter_s **prev;
+  uvf_op_t *op;
+  void *item;
+  uint64_t won;
+} uvf__waiter_t;
+
+typedef struct uvf__queue_s {
+  uvf__waiter_t *first;
+  uvf__waiter_t **end;
+} uvf__queue_t;
+
+typedef struct uvf__deadline_s {
+  uvf__link_t link;
+  uint64_t at_ns;
+} uvf__deadline_t;
+
+typedef struct uvf__timeout_s {
+  uvf__deadline_t deadline;
+  void (*ring)(struct uvf__timeout_s *timeout);
+} uvf__timeout_t;
+
 /* Ends one operation early, and nothing else: its context goes on.
  * 0: claimed; the callback comes later with UV_ECANCELED. UV_EBUSY: too late: it had already ended (its callback may
  * or may not have run: the request must still be valid memory) or its result was committed; nothing changed.
@@ -130,6 +159,35 @@ typedef struct uvf_op_s {
  * Loop thread. Does not block; the callback never runs inside. A watcher or guard is stopped with its own stop
  * function instead (UV_EINVAL). */
 UVF_EXTERN int uvf_op_cancel(uvf_op_t *op);
+
+/* --- waits ------------------------------------------------------------------------------------ */
+
+/* A wait for something that others bring about, on any thread: a semaphore's units, a mutex, the end of a group ...
+ * One request type for all of them; which of them it is says the function that starts it. The caller's memory, valid
+ * until its callback has been entered. Ended early by uvf_op_cancel((uvf_op_t *)wait) or by its context.
+ * value: read-only, in the callback of waits that bring something (an object of a pool, the result of a flight). */
+typedef struct uvf_wait_s uvf_wait_t;
+
+/* Runs on the loop thread of the wait's context, exactly once. 0: it has come about: what was waited for is yours.
+ * Otherwise nothing is: the context's err, UV_ECANCELED, or what the start function lists. */
+typedef void (*uvf_wait_cb)(uvf_wait_t *wait, int status);
+
+struct uvf_wait_s {
+  UVF_OP_FIELDS
+  /* read-only */
+  void *value;
+  /* private */
+  uvf_wait_cb uvf__cb;
+  void *uvf__object;
+  uint64_t uvf__want;
+  uvf__waiter_t uvf__waiter;
+};
+
+/* Every wait has a twin for threads that may block, named ..._wait: job functions, threads of yours. It returns when
+ * the same wait would have called back, with the same status, and the ending of ctx ends it just so, from whichever
+ * thread; a deadline of ctx is watched by the blocked thread itself, so it ends also while the loop is stuck. On a
+ * thread that runs a loop that has contexts it never blocks: it asserts in debug builds of the library; in release
+ * builds it returns UV_EPERM if it would have had to wait. The caller holds a reference to ctx meanwhile. */
 
 /* --- where an operation was started (debug) --------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "kernel/context.h"
+#include "kernel/wait.h"
 
 #define SPINS 64
 
@@ -32,8 +33,8 @@ static UVF__COLD void await_claim(uvf_ctx_t *ctx) {
 
 int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data) {
   int32_t live = 0;
-  if (!atomic_compare_exchange_strong_explicit(&ctx->err, &live, UVF__ERR_CLAIMING, memory_order_acq_rel,
-                                               memory_order_acquire)) {
+  /* sequentially consistent: see uvf__wait_poke */
+  if (!atomic_compare_exchange_strong(&ctx->err, &live, UVF__ERR_CLAIMING)) {
     if (live == UVF__ERR_CLAIMING) await_claim(ctx);
     return 0;
   }
@@ -101,10 +102,8 @@ static uvf_ctx_t *next_child(uvf_ctx_t *n) {
   return NULL;
 }
 
-void uvf__ctx_end(uvf_ctx_t *top) {
-  uvf__hub_t *hub = uvf__ctx_hub(top);
+static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
   uvf_ctx_t *n = top;
-  if (top->node.flags & UVF__CTX_OVER) return;
   enter(hub, top);
   if (top->children == NULL) { /* most contexts */
     if (top->ops == NULL) return;
@@ -132,6 +131,13 @@ void uvf__ctx_end(uvf_ctx_t *top) {
     uvf__ctx_unhold(n);
     n = up;
   }
+}
+
+void uvf__ctx_end(uvf_ctx_t *top) {
+  uvf__hub_t *hub = uvf__ctx_hub(top);
+  if (top->node.flags & UVF__CTX_OVER) return;
+  end_tree(hub, top); /* top may be gone with its last operation */
+  uvf__wait_poke(hub);
 }
 
 static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) {

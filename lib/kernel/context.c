@@ -16,6 +16,7 @@
  *    release (hub.c).
  */
 #include "kernel/context.h"
+#include "kernel/wait.h"
 
 #include <string.h>
 
@@ -227,7 +228,9 @@ void uvf_ctx_release(uvf_ctx_t *ctx) {
 }
 
 void uvf__ctx_cancel_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
-  if (uvf__ctx_claim(ctx, err, cause, data)) ask(ctx, UVF__ASK_CANCEL);
+  if (!uvf__ctx_claim(ctx, err, cause, data)) return;
+  uvf__wait_poke(uvf__ctx_hub(ctx));
+  ask(ctx, UVF__ASK_CANCEL);
 }
 
 /* ASK_DROP asks for nothing but the drop at the end of posted(). Not owed to the loop: only memory waits. */

@@ -16,10 +16,7 @@
 /* The clock of deadlines: uv_hrtime, unless a test has put its own in. */
 extern uint64_t (*uvf__clock_ns)(void);
 
-typedef struct uvf__deadline_s {
-  uvf__link_t link; /* prev == NULL: not armed */
-  uint64_t at_ns;
-} uvf__deadline_t;
+/* A uvf__deadline_t whose link.prev is NULL is not armed. */
 
 typedef struct uvf__wheel_s {
   uint64_t tick; /* time of the last run, in ticks of 2^20 ns */

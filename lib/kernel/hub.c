@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "kernel/context.h"
+#include "kernel/wait.h"
 
 #define DRAIN_MAX 1024u /* callbacks and posts per drain; then the loop looks at its descriptors again */
 #define NS_PER_MS UINT64_C(1000000)
@@ -183,10 +184,11 @@ void uvf__hub_post(uvf__hub_t *hub, uintptr_t node) {
 
 /* --- the loop's side -------------------------------------------------------------------------- */
 
+/* `thread` first: who finds that it is no guess any more must find the right one. */
 static void learn_thread(uvf__hub_t *hub) {
-  if (!hub->provisional && uvf__on_loop(hub)) return;
-  hub->provisional = 0;
+  if (UVF__LIKELY(uvf__on_loop_surely(hub))) return;
   atomic_store_explicit(&hub->thread, uvf__thread(), memory_order_relaxed);
+  atomic_store_explicit(&hub->provisional, 0, memory_order_release);
 }
 
 int uvf_ctx_run_here(uvf_ctx_t *ctx) {
@@ -203,7 +205,7 @@ UVF__COLD int uvf__hub_enter_slow(uvf__hub_t *hub, const char *function) {
     UVF__RULE(0, function, "the root of this context is closed: nothing can be derived or started under it any more");
     return UV_EINVAL;
   }
-  if (hub->provisional) { /* set up here, run there */
+  if (atomic_load_explicit(&hub->provisional, memory_order_relaxed)) { /* set up here, run there */
     atomic_store_explicit(&hub->thread, uvf__thread(), memory_order_relaxed);
     return 0;
   }
@@ -213,10 +215,11 @@ UVF__COLD int uvf__hub_enter_slow(uvf__hub_t *hub, const char *function) {
 
 static int something_to_do(uvf__hub_t *hub) { return hub->ready != NULL || hub->grave != NULL || hub->todo != 0; }
 
-static void drain(uvf__hub_t *hub) {
+static void drain(uvf__hub_t *hub, int turn) {
   unsigned int left = DRAIN_MAX;
   hub->idle_on = 1; /* whatever becomes ready from here on is seen to below */
   atomic_store(&hub->draining, 1);
+  if (turn && hub->later.first != NULL) uvf__wait_turn(hub);
   while (left > 0) {
     left -= apply_posts(hub, left, 0);
     while (hub->grave != NULL && left > 0) {
@@ -230,7 +233,7 @@ static void drain(uvf__hub_t *hub) {
     atomic_store(&hub->draining, 1);
   }
   atomic_store(&hub->draining, 0);
-  hub->idle_on = something_to_do(hub) || atomic_load(&hub->posts) != 0;
+  hub->idle_on = something_to_do(hub) || hub->later.first != NULL || atomic_load(&hub->posts) != 0;
   if (uv_is_closing((uv_handle_t *)&hub->idle)) return;
   if (hub->idle_on) {
     hub->idle_on = 0;
@@ -247,13 +250,13 @@ static void on_idle(uv_idle_t *idle) { (void)idle; /* its being active is all: t
 static void on_check(uv_check_t *check) {
   uvf__hub_t *hub = check->data;
   learn_thread(hub);
-  drain(hub);
+  drain(hub, 1);
 }
 
 static void on_prepare(uv_prepare_t *prepare) {
   uvf__hub_t *hub = prepare->data;
   learn_thread(hub);
-  drain(hub);
+  drain(hub, 0);
   /* libuv 1.44 computes the poll's timeout from the time it read before the callbacks of this turn */
   if (hub->timer_due_ns != UINT64_MAX) uv_update_time(hub->loop);
 }
@@ -286,6 +289,24 @@ void uvf__hub_run_deadlines(uvf__hub_t *hub) {
     uvf__wheel_disarm(&hub->wheel, &ctx->deadline);
     uvf__ctx_expire(ctx);
   }
+  if (hub->timeouts.armed == 0) return;
+  uvf__wheel_run(&hub->timeouts, uvf__clock_ns(), &due);
+  while (due != NULL) {
+    uvf__timeout_t *timeout = UVF__CONTAINER(due, uvf__timeout_t, deadline.link);
+    uvf__wheel_disarm(&hub->timeouts, &timeout->deadline);
+    timeout->ring(timeout);
+  }
+}
+
+void uvf__timeout_start(uvf__hub_t *hub, uvf__timeout_t *timeout, uint64_t at_ns,
+                        void (*ring)(uvf__timeout_t *timeout)) {
+  timeout->deadline.at_ns = at_ns;
+  timeout->ring = ring;
+  uvf__hub_alarm(hub, uvf__wheel_arm(&hub->timeouts, &timeout->deadline));
+}
+
+void uvf__timeout_stop(uvf__hub_t *hub, uvf__timeout_t *timeout) {
+  if (timeout->deadline.link.prev != NULL) uvf__wheel_disarm(&hub->timeouts, &timeout->deadline);
 }
 
 static void on_timer(uv_timer_t *timer) {
@@ -294,6 +315,7 @@ static void on_timer(uv_timer_t *timer) {
   hub->timer_due_ns = UINT64_MAX;
   uvf__hub_run_deadlines(hub);
   uvf__hub_alarm(hub, uvf__wheel_next(&hub->wheel));
+  uvf__hub_alarm(hub, uvf__wheel_next(&hub->timeouts));
 }
 
 /* libuv fires when its clock in whole ms has reached the target, up to 1 ms early: on_timer looks at the precise
@@ -335,24 +357,29 @@ static int hub_new(uv_loop_t *loop, uvf__hub_t **out) {
   if (hub == NULL) return UV_ENOMEM;
   memset(hub, 0, sizeof *hub);
   hub->loop = loop;
-  hub->provisional = 1;
+  atomic_init(&hub->provisional, 1);
   atomic_init(&hub->thread, uvf__thread());
   atomic_init(&hub->refs, 1);
   hub->ready_end = &hub->ready;
   hub->timer_due_ns = UINT64_MAX;
   uvf__wheel_init(&hub->wheel, uvf__clock_ns());
+  uvf__wheel_init(&hub->timeouts, uvf__clock_ns());
   uvf__pool_init(&hub->nodes, sizeof(uvf_ctx_t));
   uvf__pool_init(&hub->wide, sizeof(uvf__vctx_t));
   err = uv_mutex_init(&hub->gate);
-  if (err != 0) goto no_mutex;
+  if (err != 0) goto no_gate;
+  err = uv_mutex_init(&hub->sleep_lock);
+  if (err != 0) goto no_sleep_lock;
   err = uv_async_init(loop, &hub->async, on_async);
   if (err != 0) goto no_async;
   init_handles(hub);
   *out = hub;
   return 0;
 no_async:
+  uv_mutex_destroy(&hub->sleep_lock);
+no_sleep_lock:
   uv_mutex_destroy(&hub->gate);
-no_mutex:
+no_gate:
   uvf__free(hub);
   return err;
 }
@@ -387,6 +414,7 @@ void uvf__hub_unref(uvf__hub_t *hub) {
   }
   uvf__pool_destroy(&hub->nodes);
   uvf__pool_destroy(&hub->wide);
+  uv_mutex_destroy(&hub->sleep_lock);
   uv_mutex_destroy(&hub->gate);
   uvf__free(hub);
 }

@@ -48,12 +48,13 @@ struct uvf__hub_s {
   /* the loop thread's; hot */
   uv_loop_t *loop;
   _Atomic(uintptr_t) thread; /* uvf__thread() of the loop's thread; 0 once closed */
-  int provisional; /* the loop has not run yet: `thread` is a guess, a derive or start from another moves it */
+  _Atomic(int) provisional; /* the loop has not run yet: `thread` is a guess, a derive or start from another moves it */
   int idle_on;
   void *ready; /* uvf_op_t list, oldest first */
   void **ready_end;
   uint64_t nready;
   uint64_t owed;         /* what holds the loop: the async handle is ref'd while it is not 0 */
+  uvf__queue_t later;    /* operations that go on in the loop's next turn */
   uintptr_t todo;        /* posts taken and not applied yet, oldest first */
   uvf__link_t *grave;    /* contexts whose value waits for its free function */
   uint64_t timer_due_ns; /* when `timer` will run the wheel; UINT64_MAX: not started */
@@ -66,11 +67,14 @@ struct uvf__hub_s {
   uint32_t nroots;
   uint32_t open_handles; /* still to be closed; counts down in the close callbacks */
   /* any thread */
-  _Atomic(uintptr_t) posts; /* newest first */
-  _Atomic(int) draining;    /* the loop is about to look at posts again: no wake-up needed */
-  _Atomic(uint32_t) refs;   /* the handles, every root in memory, a thread in the middle of a post */
-  uv_mutex_t gate;          /* guards `closed` against uv_async_send; after close, everything */
-  int shut;                 /* no uv_async_send any more; the loop looks at the posts once more before it closes */
+  _Atomic(uintptr_t) posts;    /* newest first */
+  _Atomic(int) draining;       /* the loop is about to look at posts again: no wake-up needed */
+  _Atomic(uint32_t) refs;      /* the handles, every root in memory, a thread in the middle of a post */
+  uv_mutex_t gate;             /* guards `closed` against uv_async_send; after close, everything */
+  _Atomic(uint32_t) nsleepers; /* threads blocked under a context of this hub */
+  uv_mutex_t sleep_lock;       /* guards the next; a leaf but for a parker's own lock */
+  uvf__link_t *sleepers;
+  int shut; /* no uv_async_send any more; the loop looks at the posts once more before it closes */
   int closed;
   /* handles */
   uv_async_t async;
@@ -78,8 +82,9 @@ struct uvf__hub_s {
   uv_check_t check;
   uv_idle_t idle;
   uv_timer_t timer;
-  uvf__wheel_t wheel;
-  uvf__hub_t *next; /* registry, and whether it is on its way out of it: under the registry's lock */
+  uvf__wheel_t wheel;    /* deadlines of contexts */
+  uvf__wheel_t timeouts; /* of operations */
+  uvf__hub_t *next;      /* registry, and whether it is on its way out of it: under the registry's lock */
   int leaving;
 #if UVF__RULES
   void *live[UVF__LIVE_BUCKETS]; /* requests started and not over, by address */
@@ -93,6 +98,12 @@ void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
 
 static inline int uvf__on_loop(uvf__hub_t *hub) {
   return UVF__LIKELY(atomic_load_explicit(&hub->thread, memory_order_relaxed) == uvf__thread());
+}
+
+/* The same for threads that may be any: 0 also for the thread that set the loop up, as long as it has not run: another
+ * may be about to run it. */
+static inline int uvf__on_loop_surely(uvf__hub_t *hub) {
+  return atomic_load_explicit(&hub->provisional, memory_order_acquire) == 0 && uvf__on_loop(hub);
 }
 
 /* For calls that belong to the loop thread: 0, or UV_EINVAL (a rule in debug builds) on another. */
@@ -132,8 +143,15 @@ static inline void uvf__hub_alarm(uvf__hub_t *hub, uint64_t wake_ns) {
   if (wake_ns < hub->timer_due_ns) uvf__hub_alarm_slow(hub, wake_ns);
 }
 
-/* Ends every context whose deadline is due by the clock. */
+/* Ends every context whose deadline is due by the clock, and rings every timeout. */
 void uvf__hub_run_deadlines(uvf__hub_t *hub);
+
+/* Calls timeout->ring(timeout) once, on the loop, when the clock has reached at_ns, unless it is stopped before. It
+ * does not hold the loop: the operation it belongs to does. It must not be on already. Loop thread. */
+void uvf__timeout_start(uvf__hub_t *hub, uvf__timeout_t *timeout, uint64_t at_ns,
+                        void (*ring)(uvf__timeout_t *timeout));
+void uvf__timeout_stop(uvf__hub_t *hub,
+                       uvf__timeout_t *timeout); /* harmless if it is not on; `prev` must be NULL then */
 
 /* Closes the handles; the last close callback calls uvf__root_handles_closed(). The hub itself still works, for what
  * callbacks of the user's start meanwhile under contexts that are over. */

@@ -8,12 +8,9 @@
 
 #include <stddef.h>
 
-#define UVF__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#include "uvflow/base.h"
 
-typedef struct uvf__link_s {
-  struct uvf__link_s *next;
-  struct uvf__link_s **prev;
-} uvf__link_t;
+#define UVF__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void uvf__link_push(uvf__link_t **head, uvf__link_t *n) {
   n->next = *head;

@@ -82,6 +82,15 @@ void uvf__op_relink(uvf_op_t *op) {
   uvf__ctx_straggle(op->ctx);
 }
 
+int uvf__op_rearm(uvf_op_t *op) {
+  int err = uvf__ctx_err(op->ctx);
+  if (err != 0) return err;
+  link_op(op->ctx, op);
+  op->uvf__post = 0;
+  uvf__u32_store(&op->uvf__state, UVF__OP_PENDING);
+  return 0;
+}
+
 static void append_ready(uvf__hub_t *hub, uvf_op_t *op) {
   op->uvf__next = NULL;
   op->uvf__prev = hub->ready_end;

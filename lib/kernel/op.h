@@ -75,6 +75,10 @@ void uvf__op_retire(uvf_ctx_t *ctx);
 /* The operation whose callback this thread is in. */
 extern _Thread_local uvf_op_t *uvf__op_current;
 
+/* For an operation that calls back more than once: after deliver() has begun, makes it PENDING again under its context.
+ * 0, or the err of the context, which is over: then nothing was done. Loop thread. */
+int uvf__op_rearm(uvf_op_t *op);
+
 /* Links a request under its context again whose memory is kept after its callback (a job waiting for its release). */
 void uvf__op_relink(uvf_op_t *op);
 

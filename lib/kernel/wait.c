@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Waits: see wait.h for the parties, and for what guards a queue. Here: how those that were served are told, and how a
+ * thread blocks.
+ *
+ * Invariants of a blocked thread
+ * 1. Its record (request and parker) is on its stack. parker->word: SPINNING -> PARKED (by the thread) and either -> TOLD
+ *    (by who served it, the last touch if the word was SPINNING). If it was PARKED, the teller takes parker->lock, sets
+ *    `woken`, and lets go: the thread leaves only when it has seen `woken` under that lock, or has claimed its operation
+ *    itself, so that there is no teller.
+ * 2. While it is parked it is in hub->sleepers. Contexts that end poke the sleepers of their hub, under sleep_lock; the
+ *    thread takes itself out under the same lock, so no poke comes later.
+ * 3. No end of a context is missed: the thread counts itself in nsleepers, then looks at err; who ends a context claims
+ *    err, then looks at nsleepers; all four sequentially consistent, so one of the two sees the other.
+ * 4. A deadline is watched by the thread itself.
+ *
+ * Lock order: hub->sleep_lock, then parker->lock, which is a leaf.
+ */
+#include "kernel/wait.h"
+
+#include "kernel/context.h"
+
+enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
+
+#define THREAD_TAG UVF__POST_MASK /* op->uvf__post of a blocked thread's: the parker, tagged as no post is */
+#define LOCK_SPINS 200
+#define SPIN_ROUNDS 100 /* some microseconds, less than it costs to be woken */
+#define SPIN_PAUSES 32
+
+/* --- the lock ------------------------------------------------------------------------------------- */
+
+/* The holder is a few dozen instructions from letting go, unless it lost its processor: then give it ours. */
+UVF__COLD void uvf__lock_slow(uint32_t *lock) {
+  unsigned int naps = 0;
+  for (;;) {
+    for (int i = 0; i < LOCK_SPINS; i++) {
+      if (atomic_load_explicit((uvf__au32 *)lock, memory_order_relaxed) == 0 && uvf__u32_claim(lock, 0, 1)) return;
+      UVF__PAUSE();
+    }
+    uv_sleep(naps++ < 16 ? 0 : 1);
+  }
+}
+
+/* --- telling -------------------------------------------------------------------------------------- */
+
+static uvf__parker_t *parker_of(const uvf_op_t *op) {
+  return (uvf__parker_t *)(op->uvf__post & ~(uintptr_t)UVF__POST_MASK);
+}
+
+static int is_thread(const uvf_op_t *op) { return (op->uvf__post & UVF__POST_MASK) == THREAD_TAG; }
+
+static void tell_thread(uvf__parker_t *parker) {
+  uint32_t word = atomic_exchange_explicit((uvf__au32 *)&parker->word, TOLD, memory_order_acq_rel);
+  if (word != PARKED) return;
+  uv_mutex_lock(&parker->lock);
+  parker->woken = 1;
+  uv_cond_signal(&parker->cond);
+  uv_mutex_unlock(&parker->lock);
+}
+
+void uvf__wait_finish(uvf_op_t *op) {
+  uvf__hub_t *hub;
+  if (is_thread(op)) {
+    tell_thread(parker_of(op));
+    return;
+  }
+  hub = uvf__ctx_hub(op->ctx);
+  if (uvf__on_loop_surely(hub)) {
+    uvf__op_type(op)->posted(op);
+  } else {
+    uvf__hub_post(hub, (uintptr_t)op | UVF__POST_OP); /* it holds its root live, so the hub is open */
+  }
+}
+
+void uvf__tell_all(uvf__waiter_t *first) {
+  while (first != NULL) {
+    uvf__waiter_t *next = first->next;
+    uvf__wait_finish(first->op);
+    first = next;
+  }
+}
+
+void uvf__wait_now(uvf_op_t *op, int status) {
+  uvf__u32_store(&op->uvf__state, UVF__OP_CLAIMED);
+  op->status = status;
+  if (is_thread(op)) {
+    parker_of(op)->word = TOLD;
+  } else {
+    uvf__op_type(op)->posted(op);
+  }
+}
+
+void uvf__wait_posted(uvf_op_t *op) { uvf__op_ready(op); }
+
+int uvf__wait_claim(uvf__queue_t *queue, uvf__waiter_t *w, uvf__told_t *told) {
+  uvf_op_t *op = w->op;
+  int err;
+  uvf__queue_remove(queue, w);
+  if (!uvf__op_claim(op)) return 0;
+  err = uvf__ctx_err(op->ctx);
+  op->status = err;
+  w->won = 1;
+  uvf__told_add(told, w);
+  return err == 0;
+}
+
+uvf__waiter_t *uvf__queue_take(uvf__queue_t *queue, uvf__told_t *told) {
+  uvf__waiter_t *w;
+  while ((w = queue->first) != NULL) {
+    if (uvf__wait_claim(queue, w, told)) return w;
+  }
+  return NULL;
+}
+
+/* --- uvf_wait_t ----------------------------------------------------------------------------------- */
+
+int uvf__wait_deliver(uvf_op_t *op) {
+  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
+  if (wait->uvf__cb != NULL) wait->uvf__cb(wait, op->status);
+  return 1;
+}
+
+static void fill(uvf_wait_t *wait, void *object, uint64_t want, uvf_wait_cb cb) {
+  wait->value = NULL;
+  wait->uvf__cb = cb;
+  wait->uvf__object = object;
+  wait->uvf__want = want;
+  uvf__waiter_init(&wait->uvf__waiter, uvf__wait_op(wait));
+}
+
+int uvf__wait_begin(uvf_ctx_t *ctx, uvf_wait_t *wait, const uvf__op_type_t *type, void *object, uint64_t want,
+                    uvf_wait_cb cb, const char *function) {
+  int rc;
+  if (ctx == NULL || wait == NULL || object == NULL) return UV_EINVAL;
+  rc = uvf__op_begin(ctx, uvf__wait_op(wait), type, function);
+  if (rc >= 0) fill(wait, object, want, cb);
+  return rc;
+}
+
+int uvf__wait_block_begin(uvf_ctx_t *ctx, uvf_wait_t *wait, const uvf__op_type_t *type, void *object, uint64_t want,
+                          uvf__parker_t *parker) {
+  if (ctx == NULL || object == NULL) return UV_EINVAL;
+  fill(wait, object, want, NULL);
+  return uvf__block_begin(ctx, uvf__wait_op(wait), type, parker);
+}
+
+/* --- blocked threads ------------------------------------------------------------------------------ */
+
+int uvf__block_check(const char *function) {
+  int has_loop = uvf__hub_thread_has_loop();
+  (void)function;
+  UVF__RULE(!has_loop, function, "blocks: it must not be called on a thread that runs a loop");
+  return has_loop ? UV_EPERM : 0;
+}
+
+int uvf__block_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, uvf__parker_t *parker) {
+  int err = uvf__ctx_err(ctx);
+  if (err != 0) return err;
+  op->ctx = ctx;
+  op->status = 0;
+  op->uvf__type = type;
+  op->uvf__post = (uintptr_t)parker | THREAD_TAG;
+  parker->word = SPINNING;
+  uvf__u32_store(&op->uvf__state, UVF__OP_PENDING);
+  return 0;
+}
+
+static int is_told(uvf__parker_t *parker) { return uvf__u32_load(&parker->word) == TOLD; }
+
+/* err as invariant 3 wants it: an end that is being claimed counts. */
+static int ended(uvf_ctx_t *ctx) {
+  int32_t err = atomic_load(&ctx->err);
+  if (err == 0) return uvf__clock_ns() >= ctx->deadline.at_ns ? UV_ETIMEDOUT : 0;
+  for (int i = 0; err > 0; i++) { /* three stores away, see uvf__ctx_claim */
+    if (i > LOCK_SPINS) uv_sleep(0);
+    err = atomic_load(&ctx->err);
+  }
+  return err;
+}
+
+static void join_sleepers(uvf__hub_t *hub, uvf__parker_t *parker) {
+  uv_mutex_lock(&hub->sleep_lock);
+  uvf__link_push(&hub->sleepers, &parker->link);
+  atomic_fetch_add(&hub->nsleepers, 1);
+  uv_mutex_unlock(&hub->sleep_lock);
+}
+
+static void leave_sleepers(uvf__hub_t *hub, uvf__parker_t *parker) {
+  uv_mutex_lock(&hub->sleep_lock);
+  uvf__link_remove(&parker->link);
+  atomic_fetch_sub(&hub->nsleepers, 1);
+  uv_mutex_unlock(&hub->sleep_lock);
+}
+
+UVF__COLD void uvf__wait_poke_slow(uvf__hub_t *hub) {
+  uv_mutex_lock(&hub->sleep_lock);
+  for (uvf__link_t *l = hub->sleepers; l != NULL; l = l->next) {
+    uvf__parker_t *parker = UVF__CONTAINER(l, uvf__parker_t, link);
+    uv_mutex_lock(&parker->lock);
+    parker->poked = 1;
+    uv_cond_signal(&parker->cond);
+    uv_mutex_unlock(&parker->lock);
+  }
+  uv_mutex_unlock(&hub->sleep_lock);
+}
+
+/* Until woken, poked or the deadline; 1 if woken. `told`: it has been claimed by somebody else: only that counts. */
+static int doze(uvf__parker_t *parker, uint64_t deadline_ns, int told) {
+  int woken;
+  uv_mutex_lock(&parker->lock);
+  while (!parker->woken && (told || !parker->poked)) {
+    uint64_t now_ns;
+    if (told || deadline_ns == UINT64_MAX) {
+      uv_cond_wait(&parker->cond, &parker->lock);
+      continue;
+    }
+    now_ns = uvf__clock_ns();
+    if (now_ns >= deadline_ns) break;
+    uv_cond_timedwait(&parker->cond, &parker->lock, deadline_ns - now_ns);
+  }
+  woken = parker->woken;
+  parker->poked = 0;
+  uv_mutex_unlock(&parker->lock);
+  return woken;
+}
+
+/* 1: it was told. 0: it has claimed its operation for a failure, whose status is set. */
+static int park(uvf_op_t *op, uvf__parker_t *parker) {
+  uvf__hub_t *hub = uvf__ctx_hub(op->ctx);
+  int told = 0;
+  int woken = 0;
+  if (!uvf__u32_claim(&parker->word, SPINNING, PARKED)) return 1;
+  join_sleepers(hub, parker);
+  while (!woken) {
+    int err = told ? 0 : ended(op->ctx);
+    if (err != 0 && uvf__op_claim(op)) {
+      op->status = err;
+      break;
+    }
+    if (err != 0) told = 1;
+    woken = doze(parker, op->ctx->deadline.at_ns, told);
+  }
+  leave_sleepers(hub, parker);
+  return woken;
+}
+
+static int give_up(uvf_op_t *op, int status) {
+  op->status = status;
+  uvf__op_type(op)->withdraw(op);
+  return status;
+}
+
+static int block(uvf_op_t *op, uvf__parker_t *parker, const char *function) {
+  int told;
+  int err = uvf__block_check(function);
+  if (err != 0 && uvf__op_claim(op)) return give_up(op, err);
+  for (int i = 0; i < SPIN_ROUNDS; i++) {
+    if (is_told(parker)) return op->status;
+    for (int k = 0; k < SPIN_PAUSES; k++) UVF__PAUSE();
+  }
+  parker->woken = 0;
+  parker->poked = 0;
+  err = uv_mutex_init(&parker->lock);
+  if (err == 0) {
+    err = uv_cond_init(&parker->cond);
+    if (err != 0) uv_mutex_destroy(&parker->lock);
+  }
+  if (err != 0) { /* no means to sleep */
+    if (uvf__op_claim(op)) return give_up(op, err);
+    while (!is_told(parker)) uv_sleep(0);
+    return op->status;
+  }
+  told = park(op, parker);
+  uv_cond_destroy(&parker->cond);
+  uv_mutex_destroy(&parker->lock);
+  return told ? op->status : give_up(op, op->status);
+}
+
+int uvf__block_end(uvf_op_t *op, const char *function) {
+  uvf__parker_t *parker = parker_of(op);
+  return UVF__LIKELY(is_told(parker)) ? op->status : block(op, parker, function);
+}
+
+/* --- the loop's next turn ------------------------------------------------------------------------- */
+
+void uvf__wait_later(uvf__hub_t *hub, uvf__waiter_t *w) {
+  uvf__queue_push(&hub->later, w);
+  uvf__hub_kick(hub);
+}
+
+void uvf__wait_turn(uvf__hub_t *hub) {
+  uvf__waiter_t *w;
+  while ((w = hub->later.first) != NULL) {
+    uvf__queue_remove(&hub->later, w);
+    if (uvf__op_claim(w->op)) uvf__op_ready(w->op);
+  }
+}
