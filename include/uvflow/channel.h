@@ -166,8 +166,8 @@ UVF_EXTERN int uvf_chan_try_send(uvf_chan_t *chan, void *item);
  * *item is written on success only. Any thread, never blocks. */
 UVF_EXTERN int uvf_chan_try_recv(uvf_chan_t *chan, void **item);
 
-/* The first of n items, as many as go in at once, in order and with nothing of anybody else's in between; *sent says how
- * many (0 after a failure). 0: at least one. n == 0: 0. Codes and thread as uvf_chan_try_send. */
+/* The first of n items, as many as go in at once, in order and with nothing of anybody else's in between; *sent says
+ * how many (0 after a failure). 0: at least one. n == 0: 0. Codes and thread as uvf_chan_try_send. */
 UVF_EXTERN int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent);
 
 /* Up to max items at once, the oldest first; *received says how many (0 after a failure). Codes and thread as
@@ -180,15 +180,16 @@ UVF_EXTERN int uvf_chan_try_recv_many(uvf_chan_t *chan, void **items, size_t max
  * base.h, waits. After a failure the item is still yours. For job functions and threads of yours. */
 UVF_EXTERN int uvf_chan_send_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *item);
 
-/* Receives, and blocks until there is an item or ctx ends. 0 with *item; UV_EOF; the err of ctx; UV_EINVAL; UV_EPERM. */
+/* Receives, and blocks until there is an item or ctx ends. 0 with *item; UV_EOF; the err of ctx; UV_EINVAL;
+ * UV_EPERM. */
 UVF_EXTERN int uvf_chan_recv_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **item);
 
 /* All n items, blocking as often as it takes; *sent says how many were placed, also after a failure (the rest are still
  * yours). Others' items may come in between. Codes as uvf_chan_send_wait; 0 only if all were sent. */
 UVF_EXTERN int uvf_chan_send_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items, size_t n, size_t *sent);
 
-/* Blocks for the first item, then takes what else is there, max at most; *received says how many, at least 1 on success.
- * Codes as uvf_chan_recv_wait. max == 0: 0. */
+/* Blocks for the first item, then takes what else is there, max at most; *received says how many, at least 1 on
+ * success. Codes as uvf_chan_recv_wait. max == 0: 0. */
 UVF_EXTERN int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received);
 
 /* --- for-each: the range loop ----------------------------------------------------------------- */
@@ -252,8 +253,8 @@ typedef struct uvf_select_s uvf_select_t;
 
 /* Runs on the loop thread, exactly once. status >= 0 is never but 0.
  * 0: the case sel->index happened. UV_EOF: that case is a receive on a channel that is closed and empty. UV_EPIPE: that
- * case is a send on a closed channel. UV_ECANCELED, UV_ETIMEDOUT (context or cancel): no case happened, sel->index is n.
- * Items of all other cases are where they were. */
+ * case is a send on a closed channel. UV_ECANCELED, UV_ETIMEDOUT (context or cancel): no case happened, sel->index is
+ * n. Items of all other cases are where they were. */
 typedef void (*uvf_select_cb)(uvf_select_t *sel, int status);
 
 /* A select; the caller's memory, and the cases' too: both valid until the callback has been entered. */
@@ -268,8 +269,8 @@ struct uvf_select_s {
   uvf_select_case_t *uvf__order;
 };
 
-/* Waits until one of n cases can happen, and makes exactly that one happen; random among those that are ready at once, so
- * that none starves. A closed channel's case is ready. With n == 0, or all cases off, waits for its context.
+/* Waits until one of n cases can happen, and makes exactly that one happen; random among those that are ready at once,
+ * so that none starves. A closed channel's case is ready. With n == 0, or all cases off, waits for its context.
  * Loop thread of ctx; the channels may be shared with any other. Does not block; the callback never runs inside. Costs
  * O(n log n). Allocates nothing.
  * 0: cb will come. UV_EINVAL: ctx, sel or cb is NULL, cases is NULL with n > 0, or a case's kind is unknown; nothing
