@@ -63,7 +63,7 @@ extern "C" {
 typedef struct uvf_chan_s uvf_chan_t;
 
 /* Gets an item that nobody will receive. Runs inside the call that caused the drop, on its thread: a send, the last
- * release; no lock is held: it may use the channel (but not send to one whose last reference is going). */
+ * release; no lock is held: it may use the channel (but neither send to, nor keep, one whose last reference is going). */
 typedef void (*uvf_chan_drop_cb)(void *item, void *arg);
 
 /* What a send does when the channel is full. */
@@ -166,8 +166,9 @@ UVF_EXTERN int uvf_chan_try_send(uvf_chan_t *chan, void *item);
  * *item is written on success only. Any thread, never blocks. */
 UVF_EXTERN int uvf_chan_try_recv(uvf_chan_t *chan, void **item);
 
-/* The first of n items, as many as go in at once, in order and with nothing of anybody else's in between; *sent says
- * how many (0 after a failure). 0: at least one. n == 0: 0. Codes and thread as uvf_chan_try_send. */
+/* The first of n items, as many as go in at once, in order and with nothing of anybody else's in between (unless a
+ * policy drops some); *sent says how many (0 after a failure). 0: at least one. n == 0: 0. Codes and thread as
+ * uvf_chan_try_send. */
 UVF_EXTERN int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent);
 
 /* Up to max items at once, the oldest first; *received says how many (0 after a failure). Codes and thread as
@@ -219,6 +220,9 @@ struct uvf_chan_each_s {
   size_t uvf__turn_left;
   uint64_t uvf__turn;
   uint32_t uvf__where;
+  uint32_t uvf__stopping;
+  uint32_t uvf__linger;
+  uint32_t uvf__in_vain;
   uvf__waiter_t uvf__waiter;
 };
 
@@ -267,6 +271,7 @@ struct uvf_select_s {
   uvf_select_case_t *uvf__cases;
   size_t uvf__n;
   uvf_select_case_t *uvf__order;
+  int uvf__waits;
 };
 
 /* Waits until one of n cases can happen, and makes exactly that one happen; random among those that are ready at once,

@@ -60,7 +60,7 @@ struct uvf_group_s {
   int *uvf__errors;
   size_t uvf__errors_max;
   size_t uvf__nerrors;
-  uvf_ctx_t *uvf__parent;
+  int *uvf__gone;
 };
 
 /* Runs on a pool thread, at most once. Its return value is the task's status: 0 or a negative code. task->ctx is the
@@ -76,7 +76,9 @@ typedef void (*uvf_task_start_cb)(uvf_task_t *task);
 typedef void (*uvf_task_end_cb)(uvf_task_t *task, int status);
 
 /* A task; the caller's memory, valid until its end callback has been entered (or, without one, until a wait of the
- * group that was started after the go has called back). */
+ * group that was started after the go has called back with the status of the group).
+ * uvf_op_cancel((uvf_op_t *)task) ends it with UV_ECANCELED: one that waits for its turn or was not started yet, and
+ * one on the pool as uvf_work_cancel does. One that runs on the loop: UV_EBUSY; it ends by uvf_task_done alone. */
 struct uvf_task_s {
   UVF_OP_FIELDS
   /* read-only */
@@ -97,7 +99,9 @@ struct uvf_task_s {
 UVF_EXTERN int uvf_group_init(uvf_group_t *group, uvf_ctx_t *parent, unsigned int flags);
 
 /* Gives back what the group holds; its context is cancelled. No task may be active or waiting, and nobody may wait for
- * it: that is misuse (UV_EBUSY, and nothing happened). From a wait's callback on it is fine. 0 or UV_EINVAL: NULL. */
+ * it: that is misuse (UV_EBUSY, and nothing happened). From a wait's callback on it is fine, and, where nobody waits,
+ * from the last task's end callback on. Loop thread. 0 or UV_EINVAL: NULL. Misuse: closed already; any call but init
+ * afterwards (UV_EINVAL). */
 UVF_EXTERN int uvf_group_close(uvf_group_t *group);
 
 /* At most n tasks are active at once; more wait for their turn, in the order of their go. UVF_GROUP_NO_LIMIT: no limit.
@@ -131,7 +135,8 @@ UVF_EXTERN int uvf_group_try_go_loop(uvf_group_t *group, uvf_task_t *task, uvf_t
                                      uvf_task_end_cb end);
 
 /* Ends a task of go_loop: after its start callback was entered, once. Loop thread; its end callback does not run
- * inside.
+ * inside. As for every operation, if the group's context is over by then its err is the task's status, whatever is
+ * given here.
  * 0. UV_EINVAL: NULL, or the task is not running on the loop: that is misuse. */
 UVF_EXTERN int uvf_task_done(uvf_task_t *task, int status);
 
@@ -157,14 +162,14 @@ UVF_EXTERN int uvf_group_wait(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_group_t *gro
  *  closed and empty     | counts     | -                                  | over at once
  *
  *  Who was told stays told, also if something is added, or it is opened again, before its callback. A wait group in
- * Go's
- *  sense is one that is closed from the start: uvf_waitgroup_close() right after init. */
+ *  Go's sense is one that is closed from the start: uvf_waitgroup_close() right after init. Its memory may go in the
+ *  callback of the last wait, whoever made the last done: that call does not touch it any more. */
 typedef struct uvf_waitgroup_s uvf_waitgroup_t;
 
 /* A thing under way that has a name; the caller's memory from enter to leave. */
 typedef struct uvf_waitgroup_entry_s {
   /* read-only */
-  const char *name; /* kept as given: must stay valid */
+  const char *name; /* kept as given: must stay valid as long as somebody may ask what is under way */
   uvf_waitgroup_t *group;
   /* private */
   uvf__link_t uvf__link;
@@ -172,9 +177,8 @@ typedef struct uvf_waitgroup_entry_s {
 
 struct uvf_waitgroup_s {
   /* private */
+  uint64_t uvf__word;
   uint32_t uvf__lock;
-  uint32_t uvf__closed;
-  uint64_t uvf__count;
   uvf__link_t *uvf__entries;
   uvf__queue_t uvf__waits;
 };
@@ -183,7 +187,7 @@ struct uvf_waitgroup_s {
 UVF_EXTERN void uvf_waitgroup_init(uvf_waitgroup_t *group);
 
 /* n more things are under way (0: nothing happens). Any thread. Does not block. 0. UV_EINVAL: NULL. UV_E2BIG:
- * more than 2^62 altogether; nothing happened. As WaitGroup.Add. */
+ * 2^62 or more altogether; nothing happened. As WaitGroup.Add. */
 UVF_EXTERN int uvf_waitgroup_add(uvf_waitgroup_t *group, uint64_t n);
 
 /* One thing is over. Any thread; callbacks of waits follow on their loops, none runs inside. 0. UV_EINVAL: NULL. More
@@ -191,7 +195,8 @@ UVF_EXTERN int uvf_waitgroup_add(uvf_waitgroup_t *group, uint64_t n);
 UVF_EXTERN int uvf_waitgroup_done(uvf_waitgroup_t *group);
 
 /* The same two for a thing with a name, so that a shutdown that takes too long can say what it waits for. Any thread.
- * UV_EINVAL: NULL (name may be NULL). Misuse: an entry that is in already; leaving twice (UV_EINVAL). */
+ * UV_EINVAL: NULL (name may be NULL). UV_E2BIG: as add. Misuse: an entry that is in already; leaving twice
+ * (UV_EINVAL). Entering takes a lock for a moment, the two above do not unless they have somebody to tell. */
 UVF_EXTERN int uvf_waitgroup_enter(uvf_waitgroup_t *group, uvf_waitgroup_entry_t *entry, const char *name);
 UVF_EXTERN int uvf_waitgroup_leave(uvf_waitgroup_entry_t *entry);
 
@@ -216,12 +221,13 @@ UVF_EXTERN int uvf_waitgroup_wait(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_waitgrou
 /* The same by blocking: see base.h, waits. 0, the err of ctx, UV_EINVAL, UV_EPERM. */
 UVF_EXTERN int uvf_waitgroup_join(uvf_ctx_t *ctx, uvf_waitgroup_t *group);
 
-/* Copies the names of at most max things that are under way into names[] (NULL for those entered without one), the
- * newest first; returns how many are under way, named or not. The pointers are those that were given to enter. Any
- * thread. */
+/* Copies the names of at most max things that were entered and are under way into names[] (NULL for those entered
+ * without one), the newest first, and their number into *copied (may be NULL); returns how many are under way, also
+ * those that were only added. The pointers are those that were given to enter. Any thread. NULL group: 0. */
 UVF_EXTERN uint64_t uvf_waitgroup_names(uvf_waitgroup_t *group, const char **names, size_t max, size_t *copied);
 
-/* Writes one line per named thing and one with the number of the others to f. Any thread; blocks as writing does. */
+/* Writes one line per named thing and one with the number of the others to f. Any thread; blocks as writing does, but
+ * nobody else meanwhile. NULL does nothing. */
 UVF_EXTERN void uvf_waitgroup_dump(uvf_waitgroup_t *group, FILE *f);
 
 /* --- services --------------------------------------------------------------------------------- */
@@ -249,10 +255,11 @@ struct uvf_service_s {
   uvf_service_start_cb start;
   /* read-only */
   uvf_ctx_t *ctx;
-  int status;  /* how it ended, once it has */
+  int status;  /* how it ended, once it has; the err of ctx if it was not started */
   int running; /* from the return of start to its end */
   /* private */
   uvf_services_t *uvf__all;
+  uint32_t uvf__step;
   uvf_task_t uvf__task;
 };
 
@@ -268,12 +275,13 @@ struct uvf_services_s {
   uvf_group_t uvf__group;
   uvf_wait_t uvf__wait;
   uvf_services_cb uvf__cb;
-  uvf_service_t *uvf__list;
-  size_t uvf__n;
+  int uvf__ending;
 };
 
-/* Starts the n services of list[] in order, from the loop (not inside). Loop thread. Does not block.
- * 0: cb will come (n == 0: with 0). UV_EINVAL: a NULL argument or start function. UV_ENOMEM: nothing happened.
+/* Starts the n services of list[] in order, from the loop (not inside). Loop thread. Does not block. The context of all
+ * is cancelled inside the call that says the first has ended; its cause is that status, UV_ECANCELED if it was 0.
+ * 0: cb will come (n == 0: with 0, or the err of ctx). UV_EINVAL: a NULL argument or start function (n == 0: list may
+ * be NULL). UV_ENOMEM: nothing happened. Misuse: services that run already; the wrong thread.
  * To stop them all: cancel a context of your own above. */
 UVF_EXTERN int uvf_services_run(uvf_ctx_t *ctx, uvf_services_t *services, uvf_service_t *list, size_t n,
                                 uvf_services_cb cb);

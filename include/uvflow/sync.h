@@ -108,18 +108,22 @@ UVF_EXTERN int uvf_rwlock_wrunlock(uvf_rwlock_t *rwlock);
 typedef struct uvf_cond_s {
   /* private */
   uvf_mutex_t *uvf__mutex;
+  uint64_t uvf__waiting;
   uint32_t uvf__lock;
   uvf__queue_t uvf__waits;
 } uvf_cond_t;
 
 UVF_EXTERN int uvf_cond_init(uvf_cond_t *cond, uvf_mutex_t *mutex);
+
+/* Who was signalled waits for it until its callback is entered. 0. UV_EINVAL: NULL. UV_EBUSY: misuse. */
 UVF_EXTERN int uvf_cond_destroy(uvf_cond_t *cond);
 
 /* The caller holds the mutex. Gives it up and waits for a signal in one step, then for the mutex. The callback's
  * status:
  * 0: signalled, and the mutex is held again: look at your condition once more. Otherwise the mutex is NOT held (a wait
  * that was ended does not wait for anything more); a signal it had got goes on to the next. Also when ctx is over
- * already: the mutex is given up.
+ * already: the mutex is given up. But UV_EINVAL (a NULL argument; nobody holds the mutex: misuse), and UV_EPERM of the
+ * twin, on any thread that runs a loop: nothing happened.
  * There are no spurious wake-ups, but others may have been faster. */
 UVF_EXTERN int uvf_cond_wait(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_cond_t *cond, uvf_wait_cb cb);
 UVF_EXTERN int uvf_cond_wait_wait(uvf_ctx_t *ctx, uvf_cond_t *cond);
@@ -166,7 +170,8 @@ typedef struct uvf_flight_s {
   uv_mutex_t uvf__mutex;
   void *uvf__table;
   size_t uvf__buckets;
-  size_t uvf__calls;
+  size_t uvf__calls; /* under way, forgotten ones included */
+  uint64_t uvf__seed;
 } uvf_flight_t;
 
 /* One execution. Valid from its start until uvf_flight_end. */
@@ -180,8 +185,9 @@ typedef void (*uvf_flight_start_cb)(uvf_flight_call_t *call, void *arg);
 /* Frees a result that all who shared it have been told. On whichever thread was the last. */
 typedef void (*uvf_flight_free_cb)(void *value);
 
-/* A flight whose executions run under ctx (a reference is kept): on its loop, whichever loops the callers are on. Loop
- * thread of ctx. 0. UV_EINVAL: NULL. UV_ENOMEM or libuv's error: nothing happened. */
+/* A flight whose executions run under ctx (a reference is kept): on its loop, whichever loops the callers are on. That
+ * loop must run for it: a call that comes from another loop does not hold it (a watcher on ctx does).
+ * Loop thread of ctx. 0. UV_EINVAL: NULL. UV_ENOMEM or libuv's error: nothing happened. */
 UVF_EXTERN int uvf_flight_init(uvf_flight_t *flight, uvf_ctx_t *ctx);
 
 /* No execution may be under way, nobody wait. 0; UV_EINVAL: NULL; UV_EBUSY: misuse. */
@@ -203,7 +209,8 @@ UVF_EXTERN int uvf_flight_is_shared(const uvf_wait_t *wait);
  * NULL. */
 UVF_EXTERN int uvf_flight_end(uvf_flight_call_t *call, int status, void *value, uvf_flight_free_cb free_cb);
 
-/* For executions: its key, the context to start things under, its flight. */
+/* For executions, until uvf_flight_end: the key (and its length, if len is not NULL), and the context to start things
+ * under. Any thread. NULL: NULL. */
 UVF_EXTERN const void *uvf_flight_key(const uvf_flight_call_t *call, size_t *len);
 UVF_EXTERN uvf_ctx_t *uvf_flight_ctx(const uvf_flight_call_t *call);
 
@@ -222,6 +229,8 @@ typedef struct uvf_limiter_s {
   double uvf__tokens;
   uint64_t uvf__at_ns;
   uvf__queue_t uvf__waits;
+  uvf__waiter_t *uvf__alarmed;
+  uint64_t uvf__alarm_ns;
 } uvf_limiter_t;
 
 typedef struct uvf_limiter_wait_s uvf_limiter_wait_t;
@@ -236,14 +245,15 @@ struct uvf_limiter_wait_s {
   uvf_limiter_cb uvf__cb;
   uvf_limiter_t *uvf__limiter;
   double uvf__want;
+  double uvf__owed;
   uvf__waiter_t uvf__waiter;
   uvf__timeout_t uvf__timeout;
   void *uvf__nudge[2];
   uint32_t uvf__nudged;
 };
 
-/* rate_per_s: >= 0, UVF_LIMITER_INF: no limit; 0: nothing flows in. burst: >= 0, the most that can be had at once.
- * 0. UV_EINVAL: NULL, negative, not a number. */
+/* rate_per_s: >= 0, UVF_LIMITER_INF: no limit, whatever the burst; 0: nothing flows in. burst: >= 0, the most that can
+ * be had at once. 0. UV_EINVAL: NULL, negative, not a number. */
 #define UVF_LIMITER_INF ((double)1e300)
 UVF_EXTERN int uvf_limiter_init(uvf_limiter_t *limiter, double rate_per_s, double burst);
 
@@ -254,7 +264,8 @@ UVF_EXTERN int uvf_limiter_destroy(uvf_limiter_t *limiter);
  * Codes as init. */
 UVF_EXTERN int uvf_limiter_set(uvf_limiter_t *limiter, double rate_per_s, double burst);
 
-/* Waits for n tokens and takes them, in order. Never early by the clock, late by 1 ms at most plus the loop's delay.
+/* Waits for n tokens and takes them, in order. Never early by the clock, late by 1 ms at most plus the loop's delay, and
+ * that of the loops of those before it.
  * n <= 0: when it is its turn. UV_EINVAL: NULL, not a number; n above the burst (it could never be served). If the
  * burst is lowered below n afterwards it waits until its context ends, and holds up those behind it. */
 UVF_EXTERN int uvf_limiter_wait(uvf_ctx_t *ctx, uvf_limiter_wait_t *wait, uvf_limiter_t *limiter, double n,
@@ -265,12 +276,14 @@ UVF_EXTERN int uvf_limiter_wait_wait(uvf_ctx_t *ctx, uvf_limiter_t *limiter, dou
 UVF_EXTERN int uvf_limiter_try(uvf_limiter_t *limiter, double n);
 
 /* Takes n tokens in any case, in debt if need be, and says after how many ns the caller may act: for those who keep
- * time themselves. Later takers wait for the debt to be paid. Those who wait already come first: their tokens count in
- * the delay. 0 and *delay_ns. UV_EINVAL: NULL, not a number, n above the burst. UV_EAGAIN: it would take for ever (rate
- * 0). Any thread. */
+ * time themselves. Later takers wait for the debt to be paid. Those who wait already come first, and are not held up:
+ * their tokens count in the delay (and take time to count). 0 and *delay_ns. UV_EINVAL: NULL, not a number, n above the
+ * burst. UV_EAGAIN: it would take for ever (rate 0; one that waits wants more than the burst): nothing is taken. Any
+ * thread. */
 UVF_EXTERN int uvf_limiter_reserve(uvf_limiter_t *limiter, double n, uint64_t *delay_ns);
 
-/* Gives n tokens back that were taken or reserved and not used; not above the burst. Any thread. 0; UV_EINVAL. */
+/* Gives n tokens back that were taken or reserved and not used; not above the burst. Any thread. 0; UV_EINVAL: NULL,
+ * negative, not a number. */
 UVF_EXTERN int uvf_limiter_unreserve(uvf_limiter_t *limiter, double n);
 
 /* Tokens there now; negative: in debt. A snapshot. NULL: 0. */
@@ -291,6 +304,7 @@ typedef struct uvf_pool_s {
   uint32_t uvf__lock;
   size_t uvf__max;
   size_t uvf__made;
+  size_t uvf__making;
   size_t uvf__idle;
   void **uvf__objects;
   uvf_pool_create_cb uvf__create;

@@ -1,2 +1,472 @@
-/* SPDX-License-Identifier: MIT */
-#include "uvflow.h"
+/* SPDX-License-Identifier: MIT
+ *
+ * Channels: a ring, a queue of receivers, a queue of senders, one lock.
+ *
+ * Parties: senders and receivers, each of which is a request on a loop, a case of a select, or a blocked thread (wait.h
+ * makes them all alike), and closers; any of them on any thread.
+ *
+ * How an item changes hands
+ * 1. Whoever arrives is in no queue yet: nobody else can claim it, so it need not claim itself. It looks, under the
+ *    channel's lock, whether a partner waits there, claims that one by the CAS that every end of an operation goes
+ *    through, and moves the item. So a transfer needs one claim, never two that might have to be undone. (A select that
+ *    arrives holds the locks of all its channels meanwhile: see select.c.)
+ * 2. A partner that cannot be claimed has ended otherwise: it is out of the queue with that, and the next one is looked
+ *    at. One whose context is over is claimed with that err and gets nothing.
+ * 3. Only if no partner is left, and the ring has no room, or no item, does who arrives enter a queue; still under the
+ *    same lock, so no partner can come in between.
+ * 4. The item is in exactly one place: with its sender (its request waits, or its send failed), in the ring, with a
+ *    claimed receiver, or in a call's hand on its way to the drop function. It moves under the lock only.
+ * 5. Invariants under the lock: see receivers and senders in chan.h. Whatever makes room (a take, a drop) moves waiting
+ *    senders' items up before the lock is released; so a newcomer that finds room overtakes nobody.
+ * 6. A waiting request holds a reference, which its delivery gives back: the drop functions that the last reference runs
+ *    must not run inside a cancel. A blocked thread relies on its caller's.
+ *
+ * The lock is a leaf (wait.h): it is released before anybody is told or any drop function is called.
+ */
+#include "chan/chan.h"
+
+#include <string.h>
+
+#include "kernel/alloc.h"
+#include "kernel/context.h"
+
+#define LINE 64
+#define LAST (UINT32_C(1) << 30)
+#define LINGER_LOOKS 12
+#define LINGER_PAUSES 12
+#define LINGER_CAPACITY 8 /* smaller ones hold too little for it */
+
+/* --- under the lock ------------------------------------------------------------------------------- */
+
+static inline void set_count(uvf_chan_t *chan, size_t count) {
+  atomic_store_explicit(&chan->count, count, memory_order_relaxed);
+}
+
+static inline void ring_put(uvf_chan_t *chan, void *item) {
+  size_t count = uvf__chan_count(chan);
+  size_t at = chan->first + count; /* both are at most capacity, whose ring fits into memory: no overflow */
+  if (at >= chan->capacity) at -= chan->capacity;
+  chan->ring[at] = item;
+  set_count(chan, count + 1);
+}
+
+static inline void *ring_get(uvf_chan_t *chan) {
+  void *item = chan->ring[chan->first];
+  if (++chan->first == chan->capacity) chan->first = 0;
+  set_count(chan, uvf__chan_count(chan) - 1);
+  return item;
+}
+
+int uvf__chan_place(uvf_chan_t *chan, void *item, uvf__chan_after_t *after) {
+  if (UVF__UNLIKELY(chan->closed)) return UV_EPIPE;
+  if (chan->receivers.first != NULL) {
+    uvf__waiter_t *w = uvf__queue_take(&chan->receivers, &after->told);
+    if (w != NULL) {
+      w->item = item;
+      chan->received++;
+      return 0;
+    }
+  }
+  if (uvf__chan_count(chan) == chan->capacity) {
+    if (chan->full == UVF_CHAN_WAIT) return UV_EAGAIN;
+    after->item = item;
+    if (chan->full == UVF_CHAN_DROP_OLDEST) {
+      after->item = ring_get(chan);
+      ring_put(chan, item);
+    }
+    after->drops = 1;
+    chan->dropped++;
+  } else {
+    ring_put(chan, item);
+  }
+  return 0;
+}
+
+/* Room was made: the first waiting senders' items move up. */
+static void refill(uvf_chan_t *chan, uvf__chan_after_t *after) {
+  while (chan->senders.first != NULL && uvf__chan_count(chan) < chan->capacity) {
+    uvf__waiter_t *w = uvf__queue_take(&chan->senders, &after->told);
+    if (w == NULL) return;
+    ring_put(chan, w->item);
+  }
+}
+
+int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after) {
+  if (uvf__chan_count(chan) > 0) {
+    *item = ring_get(chan);
+    chan->received++;
+    if (UVF__UNLIKELY(chan->senders.first != NULL)) refill(chan, after);
+    return 0;
+  }
+  if (chan->senders.first != NULL) { /* a rendezvous */
+    uvf__waiter_t *w = uvf__queue_take(&chan->senders, &after->told);
+    if (w != NULL) {
+      *item = w->item;
+      chan->received++;
+      return 0;
+    }
+  }
+  return chan->closed ? UV_EOF : UV_EAGAIN;
+}
+
+size_t uvf__chan_take_many(uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after, int *why) {
+  size_t n = 0;
+  *why = 0;
+  while (n < max && (*why = uvf__chan_take(chan, &items[n], after)) == 0) n++;
+  return n;
+}
+
+int uvf__chan_linger(const uvf_chan_t *chan, enum uvf__chan_side what) {
+  size_t last = 0;
+  if (chan->capacity < LINGER_CAPACITY) return 0;
+  for (int look = 0; look < LINGER_LOOKS; look++) {
+    size_t n;
+    for (int i = 0; i < LINGER_PAUSES; i++) UVF__PAUSE();
+    n = uvf__chan_count(chan);
+    if (what == UVF__CHAN_ROOM) n = chan->capacity - n;
+    if (n > 0 && (n == last || n >= chan->capacity / 2)) return 1;
+    last = n;
+  }
+  return last > 0;
+}
+
+/* --- life ----------------------------------------------------------------------------------------- */
+
+int uvf_chan_create_ex(const uvf_chan_options_t *options, uvf_chan_t **out) {
+  uvf_chan_t *chan;
+  char *block;
+  if (options == NULL || out == NULL) return UV_EINVAL;
+  if (options->full < UVF_CHAN_WAIT || options->full > UVF_CHAN_DROP_OLDEST) return UV_EINVAL;
+  if (options->full == UVF_CHAN_DROP_OLDEST && options->capacity == 0) return UV_EINVAL;
+  if (options->capacity > (SIZE_MAX / 2 - sizeof *chan - LINE) / sizeof chan->ring[0]) return UV_ENOMEM;
+  uvf__alloc_settle();
+  block = uvf__malloc(sizeof *chan + LINE + options->capacity * sizeof chan->ring[0]);
+  if (block == NULL) return UV_ENOMEM;
+  chan = (uvf_chan_t *)(void *)(block + (LINE - (uintptr_t)block % LINE) % LINE);
+  memset(chan, 0, sizeof *chan);
+  chan->block = block;
+  atomic_init(&chan->refs, 1);
+  chan->capacity = options->capacity;
+  chan->full = options->full;
+  chan->drop = options->drop;
+  chan->drop_arg = options->drop_arg;
+  *out = chan;
+  return 0;
+}
+
+int uvf_chan_create(size_t capacity, uvf_chan_t **out) {
+  uvf_chan_options_t options = {capacity, UVF_CHAN_WAIT, NULL, NULL};
+  return uvf_chan_create_ex(&options, out);
+}
+
+uvf_chan_t *uvf_chan_retain(uvf_chan_t *chan) {
+  if (chan != NULL) atomic_fetch_add_explicit(&chan->refs, 1, memory_order_relaxed);
+  return chan;
+}
+
+void uvf_chan_release(uvf_chan_t *chan) {
+  if (chan == NULL || atomic_fetch_sub_explicit(&chan->refs, 1, memory_order_acq_rel) != 1) return;
+  atomic_store_explicit(&chan->refs, LAST,
+                        memory_order_relaxed); /* what drop functions retain and release is nothing */
+  while (uvf__chan_count(chan) > 0) uvf__chan_drop(chan, ring_get(chan));
+  uvf__free(chan->block);
+}
+
+void uvf__chan_drop(uvf_chan_t *chan, void *item) {
+  if (chan->drop != NULL) chan->drop(item, chan->drop_arg);
+}
+
+void uvf__chan_after(uvf_chan_t *chan, uvf__chan_after_t *after) {
+  uvf__tell(&after->told);
+  if (UVF__UNLIKELY(after->drops)) uvf__chan_drop(chan, after->item);
+}
+
+void uvf_chan_close(uvf_chan_t *chan) {
+  uvf__told_t told;
+  uvf__waiter_t *w;
+  if (chan == NULL) return;
+  uvf__told_init(&told);
+  uvf__lock(&chan->lock);
+  chan->closed = 1;
+  while ((w = uvf__queue_take(&chan->receivers, &told)) != NULL) w->op->status = UV_EOF; /* one waits: it is empty */
+  while ((w = uvf__queue_take(&chan->senders, &told)) != NULL) w->op->status = UV_EPIPE;
+  uvf__unlock(&chan->lock);
+  uvf__tell(&told);
+}
+
+/* --- looking -------------------------------------------------------------------------------------- */
+
+/* The lock is part of looking, too. */
+static uvf_chan_t *mutably(const uvf_chan_t *chan) { return (uvf_chan_t *)(uintptr_t)chan; }
+
+size_t uvf_chan_length(const uvf_chan_t *chan) {
+  uvf_chan_stats_t stats = {0};
+  uvf_chan_stats(chan, &stats);
+  return stats.length;
+}
+
+size_t uvf_chan_capacity(const uvf_chan_t *chan) { return chan == NULL ? 0 : chan->capacity; }
+
+int uvf_chan_is_closed(const uvf_chan_t *chan) {
+  int closed;
+  if (chan == NULL) return 0;
+  uvf__lock(&mutably(chan)->lock);
+  closed = chan->closed != 0;
+  uvf__unlock(&mutably(chan)->lock);
+  return closed;
+}
+
+static size_t queue_length(const uvf__queue_t *queue) {
+  size_t n = 0;
+  for (const uvf__waiter_t *w = queue->first; w != NULL; w = w->next) n++;
+  return n;
+}
+
+void uvf_chan_stats(const uvf_chan_t *chan, uvf_chan_stats_t *stats) {
+  if (chan == NULL || stats == NULL) return;
+  uvf__lock(&mutably(chan)->lock);
+  stats->received = chan->received;
+  stats->dropped = chan->dropped;
+  stats->waited = chan->waited;
+  stats->length = uvf__chan_count(chan);
+  stats->sent = chan->received + chan->dropped + stats->length;
+  stats->senders = queue_length(&chan->senders);
+  stats->receivers = queue_length(&chan->receivers);
+  uvf__unlock(&mutably(chan)->lock);
+}
+
+/* --- requests ------------------------------------------------------------------------------------- */
+
+static uvf_chan_req_t *req_of(uvf_op_t *op) { return (uvf_chan_req_t *)(void *)op; }
+static uvf_op_t *op_of(uvf_chan_req_t *req) { return (uvf_op_t *)(void *)req; }
+
+static int withdraw_send(uvf_op_t *op) {
+  uvf_chan_t *chan = req_of(op)->uvf__chan;
+  uvf__lock(&chan->lock);
+  uvf__queue_remove(&chan->senders, &req_of(op)->uvf__waiter);
+  uvf__unlock(&chan->lock);
+  return 1;
+}
+
+static int withdraw_recv(uvf_op_t *op) {
+  uvf_chan_t *chan = req_of(op)->uvf__chan;
+  uvf__lock(&chan->lock);
+  uvf__queue_remove(&chan->receivers, &req_of(op)->uvf__waiter);
+  uvf__unlock(&chan->lock);
+  return 1;
+}
+
+static int deliver(uvf_op_t *op) {
+  uvf_chan_req_t *req = req_of(op);
+  uvf_chan_t *chan = req->uvf__chan; /* NULL: it did not wait, and holds no reference */
+  req->item = req->uvf__waiter.item;
+  uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
+  if (req->uvf__cb != NULL) req->uvf__cb(req, op->status);
+  uvf_chan_release(chan);
+  return 1;
+}
+
+static const uvf__op_type_t send_type = {"send", withdraw_send, deliver, uvf__wait_posted, 0, NULL};
+static const uvf__op_type_t recv_type = {"recv", withdraw_recv, deliver, uvf__wait_posted, 0, NULL};
+
+static void fill(uvf_chan_req_t *req, void *item, uvf_chan_cb cb) {
+  req->item = item;
+  req->uvf__cb = cb;
+  req->uvf__chan = NULL;
+  uvf__waiter_init(&req->uvf__waiter, op_of(req));
+  req->uvf__waiter.item = item;
+}
+
+/* Under the lock: it must wait. `holds`: a reference, until it is delivered. */
+static void enqueue(uvf_chan_t *chan, uvf__queue_t *queue, uvf_chan_req_t *req, int holds) {
+  req->uvf__chan = chan;
+  if (holds) uvf_chan_retain(chan);
+  chan->waited++;
+  uvf__queue_push(queue, &req->uvf__waiter);
+}
+
+static void start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
+  uvf__chan_after_t after;
+  int rc;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
+  if (rc == UV_EAGAIN && !holds && chan->senders.first == NULL) {
+    uvf__unlock(&chan->lock);
+    uvf__chan_linger(chan, UVF__CHAN_ROOM);
+    uvf__lock(&chan->lock);
+    rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
+  }
+  if (rc == UV_EAGAIN) enqueue(chan, &chan->senders, req, holds);
+  uvf__unlock(&chan->lock);
+  if (rc != UV_EAGAIN) uvf__wait_now(op_of(req), rc);
+  uvf__chan_after(chan, &after);
+}
+
+static void start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
+  uvf__chan_after_t after;
+  int rc;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
+  if (rc == UV_EAGAIN && !holds && chan->receivers.first == NULL) {
+    uvf__unlock(&chan->lock);
+    uvf__chan_linger(chan, UVF__CHAN_ITEMS);
+    uvf__lock(&chan->lock);
+    rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
+  }
+  if (rc == UV_EAGAIN) enqueue(chan, &chan->receivers, req, holds);
+  uvf__unlock(&chan->lock);
+  if (rc != UV_EAGAIN) uvf__wait_now(op_of(req), rc);
+  uvf__chan_after(chan, &after);
+}
+
+int(uvf_chan_send)(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, void *item, uvf_chan_cb cb) {
+  int rc;
+  if (ctx == NULL || req == NULL || chan == NULL) return UV_EINVAL;
+  rc = uvf__op_begin(ctx, op_of(req), &send_type, "uvf_chan_send");
+  if (rc < 0) return rc;
+  fill(req, item, cb);
+  if (rc > 0) start_send(chan, req, 1);
+  return 0;
+}
+
+int(uvf_chan_recv)(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, uvf_chan_cb cb) {
+  int rc;
+  if (ctx == NULL || req == NULL || chan == NULL || cb == NULL) return UV_EINVAL;
+  rc = uvf__op_begin(ctx, op_of(req), &recv_type, "uvf_chan_recv");
+  if (rc < 0) return rc;
+  fill(req, NULL, cb);
+  if (rc > 0) start_recv(chan, req, 1);
+  return 0;
+}
+
+/* --- without waiting ------------------------------------------------------------------------------ */
+
+int uvf_chan_try_send(uvf_chan_t *chan, void *item) {
+  uvf__chan_after_t after;
+  int rc;
+  if (chan == NULL) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  rc = uvf__chan_place(chan, item, &after);
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  return rc;
+}
+
+int uvf_chan_try_recv(uvf_chan_t *chan, void **item) {
+  uvf__chan_after_t after;
+  int rc;
+  if (chan == NULL || item == NULL) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  rc = uvf__chan_take(chan, item, &after);
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  return rc;
+}
+
+int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
+  uvf__chan_after_t after;
+  size_t i = 0;
+  int rc = 0;
+  if (sent != NULL) *sent = 0;
+  if (chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  while (i < n && (rc = uvf__chan_place(chan, items[i], &after)) == 0) {
+    i++;
+    if (!after.drops) continue;
+    uvf__unlock(&chan->lock); /* the drop function gets them one by one */
+    uvf__chan_after(chan, &after);
+    uvf__chan_after_init(&after);
+    uvf__lock(&chan->lock);
+  }
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  *sent = i;
+  return i > 0 ? 0 : rc;
+}
+
+int uvf_chan_try_recv_many(uvf_chan_t *chan, void **items, size_t max, size_t *received) {
+  uvf__chan_after_t after;
+  int why;
+  if (received != NULL) *received = 0;
+  if (chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  *received = uvf__chan_take_many(chan, items, max, &after, &why);
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  return *received > 0 ? 0 : why;
+}
+
+/* --- by blocking ---------------------------------------------------------------------------------- */
+
+/* In debug builds the rule is checked also where the call need not wait. */
+static int block_check(const char *function) { return UVF__RULES ? uvf__block_check(function) : 0; }
+
+int uvf_chan_send_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *item) {
+  uvf_chan_req_t req;
+  uvf__parker_t parker;
+  int err;
+  if (ctx == NULL || chan == NULL) return UV_EINVAL;
+  err = block_check("uvf_chan_send_wait");
+  if (err == 0) err = uvf__block_begin(ctx, op_of(&req), &send_type, &parker);
+  if (err != 0) return err;
+  fill(&req, item, NULL);
+  start_send(chan, &req, 0);
+  return uvf__block_end(op_of(&req), "uvf_chan_send_wait");
+}
+
+int uvf_chan_recv_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **item) {
+  uvf_chan_req_t req;
+  uvf__parker_t parker;
+  int err;
+  if (ctx == NULL || chan == NULL || item == NULL) return UV_EINVAL;
+  err = block_check("uvf_chan_recv_wait");
+  if (err == 0) err = uvf__block_begin(ctx, op_of(&req), &recv_type, &parker);
+  if (err != 0) return err;
+  fill(&req, NULL, NULL);
+  start_recv(chan, &req, 0);
+  err = uvf__block_end(op_of(&req), "uvf_chan_recv_wait");
+  if (err == 0) *item = req.uvf__waiter.item;
+  return err;
+}
+
+int uvf_chan_send_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
+  size_t i = 0;
+  int err;
+  if (sent != NULL) *sent = 0;
+  if (ctx == NULL || chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
+  err = block_check("uvf_chan_send_many_wait");
+  while (err == 0 && i < n) {
+    size_t some = 0;
+    err = uvf__ctx_err(ctx);
+    if (err == 0) err = uvf_chan_try_send_many(chan, items + i, n - i, &some);
+    i += some;
+    if (err == UV_EAGAIN) {
+      err = uvf_chan_send_wait(ctx, chan, items[i]);
+      if (err == 0) i++;
+    }
+  }
+  *sent = i;
+  return err;
+}
+
+int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received) {
+  size_t more = 0;
+  int err;
+  if (received != NULL) *received = 0;
+  if (ctx == NULL || chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
+  err = block_check("uvf_chan_recv_many_wait");
+  if (err == 0) err = uvf__ctx_err(ctx);
+  if (err == 0) err = uvf_chan_try_recv_many(chan, items, max, received);
+  if (err != UV_EAGAIN) return err;
+  err = uvf_chan_recv_wait(ctx, chan, &items[0]);
+  if (err != 0) return err;
+  if (max > 1) uvf_chan_try_recv_many(chan, items + 1, max - 1, &more);
+  *received = 1 + more;
+  return 0;
+}

@@ -20,7 +20,7 @@ static int deliver(uvf_op_t *op) {
   return 1;
 }
 
-static const uvf__op_type_t guard_type = {"guard", NULL, deliver, NULL, UVF__OP_UNREF | UVF__OP_GUARD};
+static const uvf__op_type_t guard_type = {"guard", NULL, deliver, NULL, UVF__OP_UNREF | UVF__OP_GUARD, NULL};
 
 int(uvf_guard_start)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *handle, uv_close_cb close_cb) {
   int rc;

@@ -126,12 +126,14 @@ static unsigned int apply_posts(uvf__hub_t *hub, unsigned int max, int closed) {
       list = rest;
     }
   }
+  hub->posting = 1;
   while (hub->todo != 0 && n < max) {
     uintptr_t node = hub->todo;
     hub->todo = *post_next(node);
     post_apply(node, closed);
     n++;
   }
+  hub->posting = 0;
   return n;
 }
 
@@ -219,7 +221,7 @@ static void drain(uvf__hub_t *hub, int turn) {
   unsigned int left = DRAIN_MAX;
   hub->idle_on = 1; /* whatever becomes ready from here on is seen to below */
   atomic_store(&hub->draining, 1);
-  if (turn && hub->later.first != NULL) uvf__wait_turn(hub);
+  if (turn) uvf__wait_turn(hub);
   while (left > 0) {
     left -= apply_posts(hub, left, 0);
     while (hub->grave != NULL && left > 0) {

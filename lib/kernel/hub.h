@@ -55,6 +55,8 @@ struct uvf__hub_s {
   uint64_t nready;
   uint64_t owed;         /* what holds the loop: the async handle is ref'd while it is not 0 */
   uvf__queue_t later;    /* operations that go on in the loop's next turn */
+  uint64_t turn;         /* of the loop, as far as we see them */
+  int posting;           /* posts are being applied: what happens now came from another thread */
   uintptr_t todo;        /* posts taken and not applied yet, oldest first */
   uvf__link_t *grave;    /* contexts whose value waits for its free function */
   uint64_t timer_due_ns; /* when `timer` will run the wheel; UINT64_MAX: not started */

@@ -162,7 +162,8 @@ int uvf_op_cancel(uvf_op_t *op) {
   if (uvf__op_type(op)->flags & (UVF__OP_WATCH | UVF__OP_GUARD)) return UV_EINVAL;
   err = uvf__hub_enter(uvf__ctx_hub(op->ctx), "uvf_op_cancel");
   if (err != 0) return err;
-  return uvf__op_fail(op, UV_ECANCELED);
+  err = uvf__op_fail(op, UV_ECANCELED);
+  return err != 0 && uvf__op_type(op)->stop != NULL ? uvf__op_type(op)->stop(op) : err;
 }
 
 int uvf__op_remove(uvf_op_t *op) {

@@ -12,9 +12,12 @@
  *    thread takes itself out under the same lock, so no poke comes later.
  * 3. No end of a context is missed: the thread counts itself in nsleepers, then looks at err; who ends a context claims
  *    err, then looks at nsleepers; all four sequentially consistent, so one of the two sees the other.
- * 4. A deadline is watched by the thread itself.
+ * 4. A deadline is watched by the thread itself, and so is the time its `wake` has asked for.
+ * 5. A thread whose waiter is in an object's queue may be prodded under that object's lock: if it is PARKED by `poked`;
+ *    if not, it calls `wake`, which takes the object's lock, after it has become PARKED. parker->lock outlives that: who
+ *    was served is out of the queue before it is told, who gives up withdraws before the lock is destroyed.
  *
- * Lock order: hub->sleep_lock, then parker->lock, which is a leaf.
+ * Lock order: hub->sleep_lock or an object's lock, then parker->lock, which is a leaf.
  */
 #include "kernel/wait.h"
 
@@ -23,7 +26,9 @@
 enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 
 #define THREAD_TAG UVF__POST_MASK /* op->uvf__post of a blocked thread's: the parker, tagged as no post is */
-#define LOCK_SPINS 200
+#define LOCK_PAUSES 32
+#define LOCK_PAUSES_MAX 64
+#define LOCK_SPINS 100
 #define SPIN_ROUNDS 100 /* some microseconds, less than it costs to be woken */
 #define SPIN_PAUSES 32
 
@@ -32,10 +37,12 @@ enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 /* The holder is a few dozen instructions from letting go, unless it lost its processor: then give it ours. */
 UVF__COLD void uvf__lock_slow(uint32_t *lock) {
   unsigned int naps = 0;
+  int pauses = LOCK_PAUSES;
   for (;;) {
     for (int i = 0; i < LOCK_SPINS; i++) {
+      for (int k = 0; k < pauses; k++) UVF__PAUSE();
+      if (pauses < LOCK_PAUSES_MAX) pauses *= 2;
       if (atomic_load_explicit((uvf__au32 *)lock, memory_order_relaxed) == 0 && uvf__u32_claim(lock, 0, 1)) return;
-      UVF__PAUSE();
     }
     uv_sleep(naps++ < 16 ? 0 : 1);
   }
@@ -162,6 +169,7 @@ int uvf__block_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, u
   op->uvf__type = type;
   op->uvf__post = (uintptr_t)parker | THREAD_TAG;
   parker->word = SPINNING;
+  parker->wake = NULL;
   uvf__u32_store(&op->uvf__state, UVF__OP_PENDING);
   return 0;
 }
@@ -193,16 +201,26 @@ static void leave_sleepers(uvf__hub_t *hub, uvf__parker_t *parker) {
   uv_mutex_unlock(&hub->sleep_lock);
 }
 
+static void poke(uvf__parker_t *parker) {
+  uv_mutex_lock(&parker->lock);
+  parker->poked = 1;
+  uv_cond_signal(&parker->cond);
+  uv_mutex_unlock(&parker->lock);
+}
+
 UVF__COLD void uvf__wait_poke_slow(uvf__hub_t *hub) {
   uv_mutex_lock(&hub->sleep_lock);
   for (uvf__link_t *l = hub->sleepers; l != NULL; l = l->next) {
-    uvf__parker_t *parker = UVF__CONTAINER(l, uvf__parker_t, link);
-    uv_mutex_lock(&parker->lock);
-    parker->poked = 1;
-    uv_cond_signal(&parker->cond);
-    uv_mutex_unlock(&parker->lock);
+    poke(UVF__CONTAINER(l, uvf__parker_t, link));
   }
   uv_mutex_unlock(&hub->sleep_lock);
+}
+
+int uvf__wait_prod(uvf_op_t *op) {
+  uvf__parker_t *parker = parker_of(op);
+  if (!is_thread(op)) return 0;
+  if (uvf__u32_load(&parker->word) == PARKED) poke(parker);
+  return 1;
 }
 
 /* Until woken, poked or the deadline; 1 if woken. `told`: it has been claimed by somebody else: only that counts. */
@@ -225,6 +243,12 @@ static int doze(uvf__parker_t *parker, uint64_t deadline_ns, int told) {
   return woken;
 }
 
+/* When to look again, whatever happens. What `wake` serves may be op itself: then doze() finds it woken. */
+static uint64_t alarm_ns(uvf_op_t *op, uvf__parker_t *parker) {
+  uint64_t wake_ns = parker->wake == NULL ? UINT64_MAX : parker->wake(op);
+  return wake_ns < op->ctx->deadline.at_ns ? wake_ns : op->ctx->deadline.at_ns;
+}
+
 /* 1: it was told. 0: it has claimed its operation for a failure, whose status is set. */
 static int park(uvf_op_t *op, uvf__parker_t *parker) {
   uvf__hub_t *hub = uvf__ctx_hub(op->ctx);
@@ -239,7 +263,7 @@ static int park(uvf_op_t *op, uvf__parker_t *parker) {
       break;
     }
     if (err != 0) told = 1;
-    woken = doze(parker, op->ctx->deadline.at_ns, told);
+    woken = doze(parker, told ? UINT64_MAX : alarm_ns(op, parker), told);
   }
   leave_sleepers(hub, parker);
   return woken;
@@ -272,9 +296,10 @@ static int block(uvf_op_t *op, uvf__parker_t *parker, const char *function) {
     return op->status;
   }
   told = park(op, parker);
+  if (!told) give_up(op, op->status);
   uv_cond_destroy(&parker->cond);
   uv_mutex_destroy(&parker->lock);
-  return told ? op->status : give_up(op, op->status);
+  return op->status;
 }
 
 int uvf__block_end(uvf_op_t *op, const char *function) {
@@ -291,6 +316,7 @@ void uvf__wait_later(uvf__hub_t *hub, uvf__waiter_t *w) {
 
 void uvf__wait_turn(uvf__hub_t *hub) {
   uvf__waiter_t *w;
+  hub->turn++;
   while ((w = hub->later.first) != NULL) {
     uvf__queue_remove(&hub->later, w);
     if (uvf__op_claim(w->op)) uvf__op_ready(w->op);

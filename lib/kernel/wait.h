@@ -26,7 +26,8 @@
  * 3. Nothing is told under the object's lock. After its lock is released the object is not touched: it may be destroyed
  *    by the callback of the last one told.
  * 4. The links of a waiter are guarded by the object's lock while it is queued, and belong to its claimant afterwards.
- * 5. The object's lock is a leaf. Under it nothing is allocated, no user code runs, nothing blocks.
+ * 5. The object's lock is a leaf (uvf__wait_prod takes a parker's under it, which is one more). Under it nothing is
+ *    allocated, no user code runs, nothing blocks.
  */
 #ifndef UVF_KERNEL_WAIT_H
 #define UVF_KERNEL_WAIT_H
@@ -151,6 +152,10 @@ typedef struct uvf__parker_s {
   uv_mutex_t lock;
   uv_cond_t cond;
   uvf__link_t link; /* in hub->sleepers */
+  /* NULL, or set after uvf__block_begin(): the parked thread calls it, no lock held, each time before it sleeps: does
+   * what is due by now (it may serve op itself) and returns when by uvf__clock_ns it wants to be called again at the
+   * latest; UINT64_MAX: when it is prodded. */
+  uint64_t (*wake)(uvf_op_t *op);
 } uvf__parker_t;
 
 /* For functions that must not be called on the thread of a loop: a rule in debug builds, else UV_EPERM there. 0: fine. */
@@ -167,6 +172,10 @@ int uvf__block_end(uvf_op_t *op, const char *function);
 /* The same for a uvf_wait_t. */
 int uvf__wait_block_begin(uvf_ctx_t *ctx, uvf_wait_t *wait, const uvf__op_type_t *type, void *object, uint64_t want,
                           uvf__parker_t *parker);
+
+/* For objects whose waiters have a time of their own. Under the object's lock, op in its queue. 1: it is a blocked
+ * thread's, and that calls parker->wake once more before it sleeps on. 0: it is a request's, nothing was done. */
+int uvf__wait_prod(uvf_op_t *op);
 
 /* Contexts of hub have ended: threads that are blocked under them look. Any thread. */
 void uvf__wait_poke_slow(uvf__hub_t *hub);

@@ -19,7 +19,7 @@ static int deliver(uvf_op_t *op) {
   return 1;
 }
 
-static const uvf__op_type_t watch_type = {"watch", NULL, deliver, NULL, UVF__OP_WATCH};
+static const uvf__op_type_t watch_type = {"watch", NULL, deliver, NULL, UVF__OP_WATCH, NULL};
 
 int(uvf_ctx_on_done)(uvf_ctx_t *ctx, uvf_watch_t *watch, uvf_watch_cb cb) {
   int rc;

@@ -106,7 +106,7 @@ static int deliver(uvf_op_t *op) {
   return 1;
 }
 
-static const uvf__op_type_t job_type = {"work", withdraw, deliver, posted, 0};
+static const uvf__op_type_t job_type = {"work", withdraw, deliver, posted, 0, NULL};
 
 int(uvf_work_start)(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done,
                     uvf_work_release_cb release_cb) {

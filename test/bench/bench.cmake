@@ -16,7 +16,11 @@ add_executable(
   "${CMAKE_CURRENT_LIST_DIR}/bench_bytes.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_watch.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_thread.c"
-  "${CMAKE_CURRENT_LIST_DIR}/bench_job.c")
+  "${CMAKE_CURRENT_LIST_DIR}/bench_job.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_flow.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_queue.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_chan.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_chan_thread.c")
 target_link_libraries(uvf_bench PRIVATE uvflow::uvflow)
 set_target_properties(uvf_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/bench")
 

@@ -2,7 +2,7 @@
  *
  * The bench: rows of implementations that do the same thing, sampled in turn.
  *
- * A row names what is measured, the goal, and up to four implementations: the library first, then what a program
+ * A row names what is measured, the goal, and up to eight implementations: the library first, then what a program
  * without it would write on plain libuv. The harness sets all of them up, warms each up, then takes five samples of
  * each, interleaved (ours, raw, ours, raw ...), so that a change of the machine's mood hits them alike. A figure is
  * the median; the smallest and largest sample stand beside it.
@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <uvflow.h>
 
-#define BENCH_MAX_IMPLS 4
+#define BENCH_MAX_IMPLS 8
 #define BENCH_HOUR_MS UINT64_C(3600000)
 
 /* What one sample has gathered. Implementations add to it: what they leave out of `amount` is set-up that the row's
@@ -48,6 +48,7 @@ typedef struct bench_row_s {
   const char *what;     /* exactly what is timed, and what is not: for the reader who doubts */
   const char *peer;     /* the best peer's figure, measured elsewhere: a constant */
   double goal;          /* 0: none */
+  double goal_ratio;    /* 0: none; how many times the second implementation's figure ours may be */
   size_t size;          /* how many are outstanding, children, in flight ... */
   unsigned int workers; /* not 0: in a child process with a pool of workers + 1 threads; CPU time is shown */
   unsigned int flags;
@@ -79,6 +80,8 @@ extern const bench_row_t bench_bytes_rows[];
 extern const bench_row_t bench_watch_rows[];
 extern const bench_row_t bench_thread_rows[];
 extern const bench_row_t bench_job_rows[];
+extern const bench_row_t bench_chan_rows[];
+extern const bench_row_t bench_chan_thread_rows[];
 
 /* --- for implementations (bench_loop.c) --------------------------------------------------------------------------- */
 

@@ -78,30 +78,40 @@ void bench_table_begin(const bench_options_t *o) {
   fflush(stdout);
 }
 
-static void json_line(const bench_row_t *row, const bench_impl_t *impl, const bench_result_t *r) {
+/* In the figure's unit. */
+static double goal_of(const bench_row_t *row, const bench_result_t results[BENCH_MAX_IMPLS]) {
+  return row->goal_ratio > 0 ? row->goal_ratio * results[1].median : row->goal;
+}
+
+static void json_line(const bench_row_t *row, int i, const bench_result_t results[BENCH_MAX_IMPLS]) {
+  const bench_impl_t *impl = row->impls[i];
+  const bench_result_t *r = &results[i];
+  double wanted = i == 0 ? goal_of(row, results) : 0;
   const char *unit = row->flags & BENCH_BYTES ? "bytes" : "ns";
   /* The names are ours and need no escapes. */
   fprintf(json, "{\"row\":\"%s\",\"name\":\"%s\",\"impl\":\"%s\",\"unit\":\"%s\",\"%s\":%.3f,\"min\":%.3f,\"max\":%.3f",
           row->name, row->title, impl->name, unit, unit, r->median, r->min, r->max);
   if (r->cpu > 0) fprintf(json, ",\"cpu_ns\":%.3f", r->cpu);
-  if (row->goal > 0 && impl == row->impls[0]) fprintf(json, ",\"goal\":%.0f", row->goal);
-  if (row->peer && impl == row->impls[0]) fprintf(json, ",\"best_peer\":\"%s\"", row->peer);
+  if (wanted > 0) fprintf(json, ",\"goal\":%.0f", wanted);
+  if (row->peer && i == 0) fprintf(json, ",\"best_peer\":\"%s\"", row->peer);
   if (row->workers) fprintf(json, ",\"workers\":%u", forced_workers ? forced_workers : row->workers);
   fprintf(json, "}\n");
 }
 
-static void table_line(const bench_row_t *row, int i, const bench_result_t *r, const bench_result_t *ours) {
+static void table_line(const bench_row_t *row, int i, const bench_result_t results[BENCH_MAX_IMPLS]) {
+  const bench_result_t *r = &results[i], *ours = &results[0];
+  double wanted = i == 0 ? goal_of(row, results) : 0;
   char median[32], min[32], max[32], range[72], cpu[32] = "", goal[32] = "", of_goal[32] = "", times[32] = "";
   const char *verdict = "", *colour = "";
   figure(median, sizeof(median), r->median);
   snprintf(range, sizeof(range), "%s - %s", figure(min, sizeof(min), r->min), figure(max, sizeof(max), r->max));
   if (row->flags & BENCH_ONCE) range[0] = '\0';
   if (r->cpu > 0) figure(cpu, sizeof(cpu), r->cpu);
-  if (i == 0 && row->goal > 0) {
-    snprintf(goal, sizeof(goal), "%.0f", row->goal);
-    snprintf(of_goal, sizeof(of_goal), "%.2f", r->median / row->goal);
-    verdict = r->median <= row->goal ? "reached" : "missed";
-    colour = r->median <= row->goal ? GREEN : RED;
+  if (wanted > 0) {
+    snprintf(goal, sizeof(goal), "%.0f", wanted);
+    snprintf(of_goal, sizeof(of_goal), "%.2f", r->median / wanted);
+    verdict = r->median <= wanted ? "reached" : "missed";
+    colour = r->median <= wanted ? GREEN : RED;
   }
   if (i > 0 && ours->there && ours->median > 0) snprintf(times, sizeof(times), "%.2f", r->median / ours->median);
   printf("    %-39s %9s  %-21s %9s %7s %8s  %s%-8s%s %8s  %s\n", row->impls[i]->name, median, range, cpu, goal, of_goal,
@@ -118,8 +128,8 @@ void bench_table_row(const bench_row_t *row, const bench_result_t results[BENCH_
   printf("\n");
   for (int i = 0; i < BENCH_MAX_IMPLS && row->impls[i]; i++) {
     if (!results[i].there) continue;
-    table_line(row, i, &results[i], &results[0]);
-    if (json) json_line(row, row->impls[i], &results[i]);
+    table_line(row, i, results);
+    if (json) json_line(row, i, results);
   }
   fflush(stdout);
 }

@@ -19,6 +19,16 @@ if(TARGET search_timeout AND TARGET generator)
   add_dependencies(demo_test_small search_timeout generator)
 endif()
 
+if(TARGET pattern_fan_in)
+  uvf_demo_test(patterns 60 "PATTERNS=\"$<TARGET_FILE_DIR:pattern_fan_in>\"" "PATTERN_SUFFIX=\"${CMAKE_EXECUTABLE_SUFFIX}\""
+                $<$<TARGET_EXISTS:pattern_errgroup>:HAS_ERRGROUP>)
+  foreach(pattern IN ITEMS fan_in fan_out drop timeout tracker errgroup servers list_dir)
+    if(TARGET pattern_${pattern})
+      add_dependencies(demo_test_patterns pattern_${pattern})
+    endif()
+  endforeach()
+endif()
+
 if(TARGET fanout)
   if(TARGET PkgConfig::FANOUT_H2O OR FANOUT_H2O_FOUND)
     set(fanout_has_servers 1)

@@ -47,7 +47,7 @@ static int deliver(uvf_op_t *op) {
 
 static void posted(uvf_op_t *op) { uvf__op_ready(op); }
 
-static const uvf__op_type_t fake_type = {"fake", withdraw, deliver, posted, 0};
+static const uvf__op_type_t fake_type = {"fake", withdraw, deliver, posted, 0, NULL};
 
 static int fake_start(uvf_ctx_t *ctx, fake_t *fake) {
   return uvf__op_begin(ctx, op_of(fake), &fake_type, "fake_start");

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The channel from inside: its state, and what may be done with it under its lock. For channel.c, each.c, select.c and
+ * merge.c.
+ */
+#ifndef UVF_CHAN_CHAN_H
+#define UVF_CHAN_CHAN_H
+
+#include <stdatomic.h>
+
+#include "kernel/wait.h"
+#include "uvflow/channel.h"
+
+/* The first line is all that a send or a receive touches that need not wait, with the ring. */
+struct uvf_chan_s {
+  uint32_t lock; /* guards everything but refs, and what is constant */
+  uint32_t closed;
+  size_t capacity;        /* constant */
+  size_t first;           /* of the ring: where the oldest item is */
+  _Atomic(size_t) count;  /* of items in the ring. Written under the lock; a look without it is a hint */
+  uvf__queue_t receivers; /* one that waits: then the ring is empty, no sender waits, and it is not closed */
+  uvf__queue_t senders;   /* one that waits: then the ring is full (or there is none), and it is not closed */
+  /* second line */
+  uint64_t received; /* what was sent follows: received + dropped + count */
+  uint64_t dropped;
+  uint64_t waited;
+  _Atomic(uint32_t) refs;
+  int full; /* constant from here on */
+  uvf_chan_drop_cb drop;
+  void *drop_arg;
+  void *block; /* what was allocated; the channel begins at the first line in it */
+  void *ring[];
+};
+
+static inline size_t uvf__chan_count(const uvf_chan_t *chan) {
+  return atomic_load_explicit(&chan->count, memory_order_relaxed);
+}
+
+/* What a call on a channel leaves to be done when the lock is released. */
+typedef struct uvf__chan_after_s {
+  uvf__told_t told;
+  void *item; /* to be dropped, if `drops` */
+  int drops;
+} uvf__chan_after_t;
+
+static inline void uvf__chan_after_init(uvf__chan_after_t *after) {
+  uvf__told_init(&after->told);
+  after->drops = 0;
+}
+
+/* Does it. No lock held. */
+void uvf__chan_after(uvf_chan_t *chan, uvf__chan_after_t *after);
+
+/* Gives an item that is not in the channel to its drop function. No lock held. */
+void uvf__chan_drop(uvf_chan_t *chan, void *item);
+
+/* Under the lock: places an item, if that can be done without waiting. 0; UV_EAGAIN: it would have to wait; UV_EPIPE. */
+int uvf__chan_place(uvf_chan_t *chan, void *item, uvf__chan_after_t *after);
+
+/* Under the lock: takes one, if there is any. 0; UV_EAGAIN: none; UV_EOF. */
+int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after);
+
+/* Under the lock: as many as there are, up to max; how many. *why: UV_EAGAIN or UV_EOF if that is less than max. */
+size_t uvf__chan_take_many(uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after, int *why);
+
+/* For one side that found nothing to do (items: receivers; room: senders) while the other may be busy on another thread:
+ * looks on for a microsecond or so, without the lock, before it says that it waits. As long as there is more at each
+ * look it goes on, so that it comes back for a good many at once: two threads that hand single items to and fro spend
+ * their time on waiting for each other's cache line. 1 if there is something. */
+enum uvf__chan_side { UVF__CHAN_ITEMS, UVF__CHAN_ROOM };
+int uvf__chan_linger(const uvf_chan_t *chan, enum uvf__chan_side what);
+
+#endif
