@@ -35,7 +35,8 @@ static int walk(const char *dir, entry_fn entry, void *arg) {
   char path[PATH_MOST];
   int err = uv_fs_scandir(NULL, &req, dir, 0, NULL); /* without a callback: here and now */
   if (err > 0) err = 0;
-  while (!err && uv_fs_scandir_next(&req, &dirent) != UV_EOF) {
+  while (uv_fs_scandir_next(&req, &dirent) == 0) {
+    if (err) continue; /* before 1.45 libuv leaks an entry if this stops at the last one */
     int n = snprintf(path, sizeof(path), "%s/%s", dir, dirent.name);
     err = n < 0 || n >= (int)sizeof(path) ? UV_ENAMETOOLONG : entry(path, arg);
     if (!err && dirent.type == UV_DIRENT_DIR) err = walk(path, entry, arg);

@@ -63,6 +63,14 @@ int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after);
 /* Under the lock: as many as there are, up to max; how many. *why: UV_EAGAIN or UV_EOF if that is less than max. */
 size_t uvf__chan_take_many(uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after, int *why);
 
+/* The requests, on a loop or of a blocked thread: uvf__op_begin or uvf__block_begin, fill, start. `holds`: a reference to
+ * the channel, while it waits, until it is delivered. */
+extern const uvf__op_type_t uvf__chan_send_type;
+extern const uvf__op_type_t uvf__chan_recv_type;
+void uvf__chan_fill(uvf_chan_req_t *req, void *item, uvf_chan_cb cb);
+void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
+void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
+
 /* For one side that found nothing to do (items: receivers; room: senders) while the other may be busy on another thread:
  * looks on for a microsecond or so, without the lock, before it says that it waits. As long as there is more at each
  * look it goes on, so that it comes back for a good many at once: two threads that hand single items to and fro spend

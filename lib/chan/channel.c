@@ -266,10 +266,10 @@ static int deliver(uvf_op_t *op) {
   return 1;
 }
 
-static const uvf__op_type_t send_type = {"send", withdraw_send, deliver, uvf__wait_posted, 0, NULL};
-static const uvf__op_type_t recv_type = {"recv", withdraw_recv, deliver, uvf__wait_posted, 0, NULL};
+const uvf__op_type_t uvf__chan_send_type = {"send", withdraw_send, deliver, uvf__wait_posted, 0, NULL};
+const uvf__op_type_t uvf__chan_recv_type = {"recv", withdraw_recv, deliver, uvf__wait_posted, 0, NULL};
 
-static void fill(uvf_chan_req_t *req, void *item, uvf_chan_cb cb) {
+void uvf__chan_fill(uvf_chan_req_t *req, void *item, uvf_chan_cb cb) {
   req->item = item;
   req->uvf__cb = cb;
   req->uvf__chan = NULL;
@@ -285,7 +285,7 @@ static void enqueue(uvf_chan_t *chan, uvf__queue_t *queue, uvf_chan_req_t *req, 
   uvf__queue_push(queue, &req->uvf__waiter);
 }
 
-static void start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
+void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   uvf__chan_after_t after;
   int rc;
   uvf__chan_after_init(&after);
@@ -303,7 +303,7 @@ static void start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   uvf__chan_after(chan, &after);
 }
 
-static void start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
+void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   uvf__chan_after_t after;
   int rc;
   uvf__chan_after_init(&after);
@@ -324,149 +324,19 @@ static void start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
 int(uvf_chan_send)(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, void *item, uvf_chan_cb cb) {
   int rc;
   if (ctx == NULL || req == NULL || chan == NULL) return UV_EINVAL;
-  rc = uvf__op_begin(ctx, op_of(req), &send_type, "uvf_chan_send");
+  rc = uvf__op_begin(ctx, op_of(req), &uvf__chan_send_type, "uvf_chan_send");
   if (rc < 0) return rc;
-  fill(req, item, cb);
-  if (rc > 0) start_send(chan, req, 1);
+  uvf__chan_fill(req, item, cb);
+  if (rc > 0) uvf__chan_start_send(chan, req, 1);
   return 0;
 }
 
 int(uvf_chan_recv)(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, uvf_chan_cb cb) {
   int rc;
   if (ctx == NULL || req == NULL || chan == NULL || cb == NULL) return UV_EINVAL;
-  rc = uvf__op_begin(ctx, op_of(req), &recv_type, "uvf_chan_recv");
+  rc = uvf__op_begin(ctx, op_of(req), &uvf__chan_recv_type, "uvf_chan_recv");
   if (rc < 0) return rc;
-  fill(req, NULL, cb);
-  if (rc > 0) start_recv(chan, req, 1);
-  return 0;
-}
-
-/* --- without waiting ------------------------------------------------------------------------------ */
-
-int uvf_chan_try_send(uvf_chan_t *chan, void *item) {
-  uvf__chan_after_t after;
-  int rc;
-  if (chan == NULL) return UV_EINVAL;
-  uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
-  rc = uvf__chan_place(chan, item, &after);
-  uvf__unlock(&chan->lock);
-  uvf__chan_after(chan, &after);
-  return rc;
-}
-
-int uvf_chan_try_recv(uvf_chan_t *chan, void **item) {
-  uvf__chan_after_t after;
-  int rc;
-  if (chan == NULL || item == NULL) return UV_EINVAL;
-  uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
-  rc = uvf__chan_take(chan, item, &after);
-  uvf__unlock(&chan->lock);
-  uvf__chan_after(chan, &after);
-  return rc;
-}
-
-int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
-  uvf__chan_after_t after;
-  size_t i = 0;
-  int rc = 0;
-  if (sent != NULL) *sent = 0;
-  if (chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
-  uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
-  while (i < n && (rc = uvf__chan_place(chan, items[i], &after)) == 0) {
-    i++;
-    if (!after.drops) continue;
-    uvf__unlock(&chan->lock); /* the drop function gets them one by one */
-    uvf__chan_after(chan, &after);
-    uvf__chan_after_init(&after);
-    uvf__lock(&chan->lock);
-  }
-  uvf__unlock(&chan->lock);
-  uvf__chan_after(chan, &after);
-  *sent = i;
-  return i > 0 ? 0 : rc;
-}
-
-int uvf_chan_try_recv_many(uvf_chan_t *chan, void **items, size_t max, size_t *received) {
-  uvf__chan_after_t after;
-  int why;
-  if (received != NULL) *received = 0;
-  if (chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
-  uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
-  *received = uvf__chan_take_many(chan, items, max, &after, &why);
-  uvf__unlock(&chan->lock);
-  uvf__chan_after(chan, &after);
-  return *received > 0 ? 0 : why;
-}
-
-/* --- by blocking ---------------------------------------------------------------------------------- */
-
-/* In debug builds the rule is checked also where the call need not wait. */
-static int block_check(const char *function) { return UVF__RULES ? uvf__block_check(function) : 0; }
-
-int uvf_chan_send_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *item) {
-  uvf_chan_req_t req;
-  uvf__parker_t parker;
-  int err;
-  if (ctx == NULL || chan == NULL) return UV_EINVAL;
-  err = block_check("uvf_chan_send_wait");
-  if (err == 0) err = uvf__block_begin(ctx, op_of(&req), &send_type, &parker);
-  if (err != 0) return err;
-  fill(&req, item, NULL);
-  start_send(chan, &req, 0);
-  return uvf__block_end(op_of(&req), "uvf_chan_send_wait");
-}
-
-int uvf_chan_recv_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **item) {
-  uvf_chan_req_t req;
-  uvf__parker_t parker;
-  int err;
-  if (ctx == NULL || chan == NULL || item == NULL) return UV_EINVAL;
-  err = block_check("uvf_chan_recv_wait");
-  if (err == 0) err = uvf__block_begin(ctx, op_of(&req), &recv_type, &parker);
-  if (err != 0) return err;
-  fill(&req, NULL, NULL);
-  start_recv(chan, &req, 0);
-  err = uvf__block_end(op_of(&req), "uvf_chan_recv_wait");
-  if (err == 0) *item = req.uvf__waiter.item;
-  return err;
-}
-
-int uvf_chan_send_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
-  size_t i = 0;
-  int err;
-  if (sent != NULL) *sent = 0;
-  if (ctx == NULL || chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
-  err = block_check("uvf_chan_send_many_wait");
-  while (err == 0 && i < n) {
-    size_t some = 0;
-    err = uvf__ctx_err(ctx);
-    if (err == 0) err = uvf_chan_try_send_many(chan, items + i, n - i, &some);
-    i += some;
-    if (err == UV_EAGAIN) {
-      err = uvf_chan_send_wait(ctx, chan, items[i]);
-      if (err == 0) i++;
-    }
-  }
-  *sent = i;
-  return err;
-}
-
-int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received) {
-  size_t more = 0;
-  int err;
-  if (received != NULL) *received = 0;
-  if (ctx == NULL || chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
-  err = block_check("uvf_chan_recv_many_wait");
-  if (err == 0) err = uvf__ctx_err(ctx);
-  if (err == 0) err = uvf_chan_try_recv_many(chan, items, max, received);
-  if (err != UV_EAGAIN) return err;
-  err = uvf_chan_recv_wait(ctx, chan, &items[0]);
-  if (err != 0) return err;
-  if (max > 1) uvf_chan_try_recv_many(chan, items + 1, max - 1, &more);
-  *received = 1 + more;
+  uvf__chan_fill(req, NULL, cb);
+  if (rc > 0) uvf__chan_start_recv(chan, req, 1);
   return 0;
 }

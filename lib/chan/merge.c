@@ -167,7 +167,10 @@ int uvf_chan_merge(uvf_ctx_t *ctx, uvf_chan_merge_t *merge, uvf_chan_t *const *i
     uvf_chan_retain(inputs[i]);
     uvf_chan_recv(merge->ctx, &lanes->lane[i].recv, inputs[i], on_received); /* cannot fail under a context of ours */
   }
-  if (n == 0) uvf_ctx_cancel(merge->ctx);
+  if (n == 0) {
+    merge->status = uvf_ctx_err(merge->ctx);
+    uvf_ctx_cancel(merge->ctx);
+  }
   return 0;
 }
 

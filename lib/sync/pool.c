@@ -23,6 +23,7 @@
  */
 #include "kernel/alloc.h"
 #include "kernel/wait.h"
+#include "sync/sync.h"
 #include "uvflow.h"
 
 static void make_started(uvf_pool_t *pool) {
@@ -103,8 +104,9 @@ static int withdraw(uvf_op_t *op) {
 static const uvf__op_type_t type = {
     .name = "pool", .withdraw = withdraw, .deliver = uvf__wait_deliver, .posted = uvf__wait_posted};
 
-static void start(uvf_pool_t *pool, uvf_wait_t *wait) {
+static void start(uvf_wait_t *wait) {
   uvf_op_t *op = uvf__wait_op(wait);
+  uvf_pool_t *pool = wait->uvf__object;
   int rc;
   int got;
   uvf__lock(&pool->uvf__lock);
@@ -125,21 +127,17 @@ static void start(uvf_pool_t *pool, uvf_wait_t *wait) {
 }
 
 int(uvf_pool_get)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_pool_t *pool, uvf_wait_cb cb) {
-  int rc;
-  if (cb == NULL) return UV_EINVAL;
-  rc = uvf__wait_begin(ctx, wait, &type, pool, 0, cb, "uvf_pool_get");
-  if (rc == 1) start(pool, wait);
-  return rc < 0 ? rc : 0;
+  return uvf__sync_request(ctx, wait, &type, pool, 0, cb, start, "uvf_pool_get");
 }
 
 int uvf_pool_get_wait(uvf_ctx_t *ctx, uvf_pool_t *pool, void **object) {
   uvf__parker_t parker;
   uvf_wait_t wait;
-  int rc;
-  if (object == NULL) return UV_EINVAL;
-  rc = uvf__wait_block_begin(ctx, &wait, &type, pool, 0, &parker);
+  int rc = ctx != NULL && pool != NULL && object != NULL ? 0 : UV_EINVAL;
+  if (rc == 0 && UVF__RULES) rc = uvf__block_check("uvf_pool_get_wait");
+  if (rc == 0) rc = uvf__wait_block_begin(ctx, &wait, &type, pool, 0, &parker);
   if (rc != 0) return rc;
-  start(pool, &wait);
+  start(&wait);
   rc = uvf__block_end(uvf__wait_op(&wait), "uvf_pool_get_wait");
   if (rc == 0) *object = wait.value;
   return rc;

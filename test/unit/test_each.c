@@ -320,18 +320,20 @@ static void what_is_over_between_two_turns_ends_it_there(void **state) {
     uvf_chan_t *chan = chan_of(100);
     range_t *r = range_new(chan);
     uvf_ctx_t *ctx = child_of(f->root);
+    int given;
     put(chan, 1, 100);
     range_start(r, ctx, 10);
     while (r->n == 0) uv_run(&f->loop, UV_RUN_NOWAIT);
-    assert_int_equal(r->n, 10);
+    given = r->n;
+    assert_true(given <= 20); /* the prepare of one turn and the check of the next */
     if (how == 0) assert_int_equal(range_stop(r), 0);
     if (how == 1) uvf_ctx_cancel(ctx);
     if (how == 2) on_thread(cancel_ctx, ctx);
     assert_int_equal(r->ends, 0);
     run_until(&f->loop, &r->ends, 1);
     assert_int_equal(r->status, UV_ECANCELED);
-    assert_gave(r, 1, 10);
-    take(chan, 11, 100);
+    assert_gave(r, 1, given);
+    take(chan, given + 1, 100);
     uvf_ctx_release(ctx);
     free(r);
     uvf_chan_release(chan);

@@ -6,6 +6,8 @@
 #ifndef UVFLOW_TEST_SYNC_H
 #define UVFLOW_TEST_SYNC_H
 
+#include <stdatomic.h>
+
 #include "kernel/context.h"
 #include "kernel/wait.h"
 #include "unit/probe.h"

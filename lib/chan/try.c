@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Channels without waiting: on any thread, what can be done at once, or not at all. See channel.c for how an item
+ * changes hands.
+ */
+#include "chan/chan.h"
+
+int uvf_chan_try_send(uvf_chan_t *chan, void *item) {
+  uvf__chan_after_t after;
+  int rc;
+  if (chan == NULL) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  rc = uvf__chan_place(chan, item, &after);
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  return rc;
+}
+
+int uvf_chan_try_recv(uvf_chan_t *chan, void **item) {
+  uvf__chan_after_t after;
+  int rc;
+  if (chan == NULL || item == NULL) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  rc = uvf__chan_take(chan, item, &after);
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  return rc;
+}
+
+int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
+  uvf__chan_after_t after;
+  size_t i = 0;
+  int rc = 0;
+  if (sent != NULL) *sent = 0;
+  if (chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  while (i < n && (rc = uvf__chan_place(chan, items[i], &after)) == 0) {
+    i++;
+    if (!after.drops) continue;
+    uvf__unlock(&chan->lock); /* the drop function gets them one by one */
+    uvf__chan_after(chan, &after);
+    uvf__chan_after_init(&after);
+    uvf__lock(&chan->lock);
+  }
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  *sent = i;
+  return i > 0 ? 0 : rc;
+}
+
+int uvf_chan_try_recv_many(uvf_chan_t *chan, void **items, size_t max, size_t *received) {
+  uvf__chan_after_t after;
+  int why;
+  if (received != NULL) *received = 0;
+  if (chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
+  uvf__chan_after_init(&after);
+  uvf__lock(&chan->lock);
+  *received = uvf__chan_take_many(chan, items, max, &after, &why);
+  uvf__unlock(&chan->lock);
+  uvf__chan_after(chan, &after);
+  return *received > 0 ? 0 : why;
+}
