@@ -3,8 +3,8 @@
  * errgroup: several URLs fetched at once; the first failure hangs up on all the others.
  *
  * Each fetch is a task of one group, on the pool, and blocks in libcurl. A watcher on the group's context wakes it when
- * the group has failed. Without URLs it fetches from three tiny servers of its own: one answers, one fails after 100 ms,
- * one never says a word.
+ * the group has failed. Without URLs it fetches from three tiny servers of its own: one answers, one fails after
+ * 100 ms, one never says a word.
  */
 #include <curl/curl.h>
 #include <stdio.h>

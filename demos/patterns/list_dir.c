@@ -4,8 +4,8 @@
  *
  * walk() calls back for each entry, on the thread it was called on. It starts nothing, so there is nothing to stop, to
  * wait for or to leak; the caller ends it early by what the callback returns, and its own end and failure are what it
- * returns. One caller wants no more than that. Another wants the entries on its loop while the walk goes on: it runs the
- * same function in a job, with a callback that sends into a channel. The walk need not know.
+ * returns. One caller wants no more than that. Another wants the entries on its loop while the walk goes on: it runs
+ * the same function in a job, with a callback that sends into a channel. The walk need not know.
  */
 #include <limits.h>
 #include <stdio.h>

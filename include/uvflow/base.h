@@ -183,11 +183,14 @@ struct uvf_wait_s {
   uvf__waiter_t uvf__waiter;
 };
 
-/* Every wait has a twin for threads that may block, named ..._wait: job functions, threads of yours. It returns when
- * the same wait would have called back, with the same status, and the ending of ctx ends it just so, from whichever
- * thread; a deadline of ctx is watched by the blocked thread itself, so it ends also while the loop is stuck. On a
- * thread that runs a loop that has contexts it never blocks: it asserts in debug builds of the library; in release
- * builds it returns UV_EPERM if it would have had to wait. The caller holds a reference to ctx meanwhile. */
+/* Most waits have a twin for threads that may block, named ..._wait (a wait group's is uvf_waitgroup_join): for job
+ * functions and threads of yours. It returns when the same wait would have called back, with the same status, and the
+ * end of ctx ends it just so, from whichever thread; a deadline of ctx is watched by the blocked thread itself, so it
+ * ends also while the loop is stuck. The caller holds a reference to ctx meanwhile. On a thread that runs a loop which
+ * has contexts it must not be called: that stops a debug build; in a release build it returns UV_EPERM if it would have
+ * had to wait.
+ * A job that blocks in one keeps its thread of the pool, one of uvf_work_limit(): jobs that wait for jobs that have not
+ * begun yet may wait for ever. */
 
 /* --- where an operation was started (debug) --------------------------------------------------- */
 

@@ -63,7 +63,7 @@ extern "C" {
 typedef struct uvf_chan_s uvf_chan_t;
 
 /* Gets an item that nobody will receive. Runs inside the call that caused the drop, on its thread: a send, the last
- * release; no lock is held: it may use the channel (but neither send to, nor keep, one whose last reference is going). */
+ * release; no lock is held: it may use the channel (but neither send to nor keep one whose last reference is going). */
 typedef void (*uvf_chan_drop_cb)(void *item, void *arg);
 
 /* What a send does when the channel is full. */
@@ -145,21 +145,21 @@ struct uvf_chan_req_s {
 
 /* Sends item. The callback's status: 0; UV_EPIPE closed; UV_ECANCELED or UV_ETIMEDOUT of ctx or of a cancel.
  * Loop thread of ctx; the channel may be shared with any other. Does not block; the callback never runs inside, also
- * when the item could be placed at once (then it is placed inside this call). cb may be NULL if nobody needs to know;
- * then the request must stay valid until the context has ended or the loop has run with the item placed.
- * 0: cb will come. UV_EINVAL: ctx, req or chan is NULL. Misuse: a request that is already started; the wrong thread. */
+ * when the item could be placed at once (then it is placed inside this call).
+ * 0: cb will come. UV_EINVAL: a NULL argument but item. Misuse: a request that is already started; the wrong thread. */
 UVF_EXTERN int uvf_chan_send(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, void *item, uvf_chan_cb cb);
 
 /* Receives one item. The callback's status: 0 with req->item; UV_EOF closed and empty; UV_ECANCELED or UV_ETIMEDOUT of
  * ctx or of a cancel: then no item was taken.
- * Thread, blocking, callback, codes: as uvf_chan_send; but cb must not be NULL (UV_EINVAL). */
+ * Thread, blocking, callback, codes: as uvf_chan_send. */
 UVF_EXTERN int uvf_chan_recv(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, uvf_chan_cb cb);
 
 /* --- without waiting, any thread -------------------------------------------------------------- */
 
-/* Sends now or not at all. 0: sent (or dropped by the policy). UV_EAGAIN: full, or others are waiting to send.
- * UV_EPIPE: closed. UV_EINVAL: NULL channel. After a failure the item is still yours. Any thread, never blocks; another
- * loop's callback may follow, none runs inside but the drop function. As Go's select with a default case. */
+/* Sends now or not at all. 0: sent (or dropped by the policy: only the drop function tells. To be told, as with Go's
+ * select and its default case, take UVF_CHAN_WAIT and UV_EAGAIN). UV_EAGAIN: full, or others are waiting to send.
+ * UV_EPIPE: closed. UV_EINVAL: NULL channel. After a failure the item is still yours. Any thread, never blocks; others'
+ * callbacks may follow, none runs inside but the drop function. */
 UVF_EXTERN int uvf_chan_try_send(uvf_chan_t *chan, void *item);
 
 /* Receives now or not at all. 0: *item. UV_EAGAIN: nothing there. UV_EOF: closed and empty. UV_EINVAL: NULL.
@@ -198,7 +198,8 @@ UVF_EXTERN int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **
 typedef struct uvf_chan_each_s uvf_chan_each_t;
 
 /* Gets 1 to 64 items at a time, the oldest first; they are yours. `items` is valid inside only. Loop thread. It may
- * stop the receiver, cancel its context, send to and close the channel; it must not free the request. */
+ * stop the receiver, cancel its context, send to and close the channel; it must not free the request. All n are yours
+ * also if it does: no more will come. */
 typedef void (*uvf_chan_items_cb)(uvf_chan_each_t *each, void *const *items, size_t n);
 
 /* The end, exactly once: UV_EOF closed and drained; UV_ECANCELED or UV_ETIMEDOUT of the context or of a cancel. The
@@ -241,7 +242,8 @@ enum { UVF_SELECT_RECV = 0, UVF_SELECT_SEND = 1 };
 
 #define UVF_CHAN_NONE ((uvf_chan_t *)0) /* a case that never happens */
 
-/* One case; the caller's memory. Fill in the public fields before each start. A channel may be in several cases, of
+/* One case; the caller's memory. Fill in the public fields before the first start; the library writes none of them but
+ * the item of a receive that happened. A channel may be in several cases, of
  * either kind; a select never deals with itself. */
 typedef struct uvf_select_case_s {
   /* public */

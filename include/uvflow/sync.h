@@ -264,8 +264,8 @@ UVF_EXTERN int uvf_limiter_destroy(uvf_limiter_t *limiter);
  * Codes as init. */
 UVF_EXTERN int uvf_limiter_set(uvf_limiter_t *limiter, double rate_per_s, double burst);
 
-/* Waits for n tokens and takes them, in order. Never early by the clock, late by 1 ms at most plus the loop's delay, and
- * that of the loops of those before it.
+/* Waits for n tokens and takes them, in order. Never early by the clock, late by 1 ms at most plus the loop's delay,
+ * and that of the loops of those before it.
  * n <= 0: when it is its turn. UV_EINVAL: NULL, not a number; n above the burst (it could never be served). If the
  * burst is lowered below n afterwards it waits until its context ends, and holds up those behind it. */
 UVF_EXTERN int uvf_limiter_wait(uvf_ctx_t *ctx, uvf_limiter_wait_t *wait, uvf_limiter_t *limiter, double n,
@@ -291,8 +291,9 @@ UVF_EXTERN double uvf_limiter_tokens(uvf_limiter_t *limiter);
 
 /* --- object pool ------------------------------------------------------------------------------ */
 
-/* Makes an object for the pool: 0 and *object, or a negative code. On the thread of the get; no lock is held. Must not
- * wait (make a half-open connection, and open it as its first user). */
+/* Makes an object for the pool: 0 and *object, or a negative code. On the thread of the get; for one that waits, on
+ * that of the discard or failed get whose place it has; no lock is held. Must not wait (make a half-open connection,
+ * and open it as its first user). */
 typedef int (*uvf_pool_create_cb)(void **object, void *arg);
 
 /* Frees one. No lock is held. */
@@ -321,7 +322,8 @@ UVF_EXTERN int uvf_pool_init(uvf_pool_t *pool, size_t max, uvf_pool_create_cb cr
 UVF_EXTERN int uvf_pool_destroy(uvf_pool_t *pool);
 
 /* An object: the one put back last, or a new one while there are fewer than max, else waits for one to come back. The
- * callback has it in wait->value; status also: what create returned. */
+ * callback has it in wait->value; status also: what create returned: it fails this one get, and the next one that waits
+ * has the place. */
 UVF_EXTERN int uvf_pool_get(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_pool_t *pool, uvf_wait_cb cb);
 UVF_EXTERN int uvf_pool_get_wait(uvf_ctx_t *ctx, uvf_pool_t *pool, void **object);
 UVF_EXTERN int uvf_pool_try_get(uvf_pool_t *pool, void **object);
@@ -366,8 +368,8 @@ UVF_EXTERN int uvf_snapshot_destroy(uvf_snapshot_t *snapshot);
  * UV_ENOMEM: nothing happened, value is the caller's. UV_EAGAIN: the same: 65,535 old values still have readers. */
 UVF_EXTERN int uvf_snapshot_publish(uvf_snapshot_t *snapshot, void *value, uvf_snapshot_free_cb free_cb);
 
-/* The value of now, in ref->value too; it stays valid until put. Any thread, wait-free, one locked instruction. Every
- * get needs its put. NULL arguments: misuse. */
+/* The value of now, in ref->value too; it stays valid until put. Any thread, wait-free, one locked instruction (the put
+ * that frees an old value takes a lock for a moment). Every get needs its put. NULL arguments: misuse. */
 UVF_EXTERN void *uvf_snapshot_get(uvf_snapshot_t *snapshot, uvf_snapshot_ref_t *ref);
 UVF_EXTERN void uvf_snapshot_put(uvf_snapshot_t *snapshot, uvf_snapshot_ref_t *ref);
 

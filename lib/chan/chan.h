@@ -72,7 +72,7 @@ void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
 void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
 
 /* For one side that found nothing to do (items: receivers; room: senders) while the other may be busy on another thread:
- * looks on for a microsecond or so, without the lock, before it says that it waits. As long as there is more at each
+ * looks on for some microseconds, without the lock, before it says that it waits. As long as there is more at each
  * look it goes on, so that it comes back for a good many at once: two threads that hand single items to and fro spend
  * their time on waiting for each other's cache line. 1 if there is something. */
 enum uvf__chan_side { UVF__CHAN_ITEMS, UVF__CHAN_ROOM };

@@ -33,7 +33,7 @@
 #define LINE 64
 #define LAST (UINT32_C(1) << 30)
 #define LINGER_LOOKS 12
-#define LINGER_PAUSES 12
+#define LINGER_SPIN_NS 300
 #define LINGER_CAPACITY 8 /* smaller ones hold too little for it */
 
 /* --- under the lock ------------------------------------------------------------------------------- */
@@ -121,7 +121,7 @@ int uvf__chan_linger(const uvf_chan_t *chan, enum uvf__chan_side what) {
   if (chan->capacity < LINGER_CAPACITY) return 0;
   for (int look = 0; look < LINGER_LOOKS; look++) {
     size_t n;
-    for (int i = 0; i < LINGER_PAUSES; i++) UVF__PAUSE();
+    uvf__spin(LINGER_SPIN_NS);
     n = uvf__chan_count(chan);
     if (what == UVF__CHAN_ROOM) n = chan->capacity - n;
     if (n > 0 && (n == last || n >= chan->capacity / 2)) return 1;
@@ -139,6 +139,7 @@ int uvf_chan_create_ex(const uvf_chan_options_t *options, uvf_chan_t **out) {
   if (options->full < UVF_CHAN_WAIT || options->full > UVF_CHAN_DROP_OLDEST) return UV_EINVAL;
   if (options->full == UVF_CHAN_DROP_OLDEST && options->capacity == 0) return UV_EINVAL;
   if (options->capacity > (SIZE_MAX / 2 - sizeof *chan - LINE) / sizeof chan->ring[0]) return UV_ENOMEM;
+  uvf__spin_calibrate();
   uvf__alloc_settle();
   block = uvf__malloc(sizeof *chan + LINE + options->capacity * sizeof chan->ring[0]);
   if (block == NULL) return UV_ENOMEM;
@@ -261,7 +262,7 @@ static int deliver(uvf_op_t *op) {
   uvf_chan_t *chan = req->uvf__chan; /* NULL: it did not wait, and holds no reference */
   req->item = req->uvf__waiter.item;
   uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
-  if (req->uvf__cb != NULL) req->uvf__cb(req, op->status);
+  req->uvf__cb(req, op->status);
   uvf_chan_release(chan);
   return 1;
 }
@@ -290,7 +291,8 @@ void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   int rc;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
+  rc = uvf__ctx_err(req->ctx); /* once more: what others do after its end must not meet it */
+  if (rc == 0) rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
   if (rc == UV_EAGAIN && !holds && chan->senders.first == NULL) {
     uvf__unlock(&chan->lock);
     uvf__chan_linger(chan, UVF__CHAN_ROOM);
@@ -308,7 +310,8 @@ void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   int rc;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
+  rc = uvf__ctx_err(req->ctx);
+  if (rc == 0) rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
   if (rc == UV_EAGAIN && !holds && chan->receivers.first == NULL) {
     uvf__unlock(&chan->lock);
     uvf__chan_linger(chan, UVF__CHAN_ITEMS);
@@ -323,7 +326,7 @@ void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
 
 int(uvf_chan_send)(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *chan, void *item, uvf_chan_cb cb) {
   int rc;
-  if (ctx == NULL || req == NULL || chan == NULL) return UV_EINVAL;
+  if (ctx == NULL || req == NULL || chan == NULL || cb == NULL) return UV_EINVAL;
   rc = uvf__op_begin(ctx, op_of(req), &uvf__chan_send_type, "uvf_chan_send");
   if (rc < 0) return rc;
   uvf__chan_fill(req, item, cb);

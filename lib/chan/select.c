@@ -156,14 +156,15 @@ static void start(uvf_select_t *sel, int holds) {
   int rc;
   uvf__chan_after_init(&after);
   lock_all(sel->uvf__order);
-  rc = happen(sel->uvf__order, &after, &c);
+  rc = uvf__ctx_err(sel->ctx); /* once more: what others do after its end must not meet it */
+  if (rc == 0) rc = happen(sel->uvf__order, &after, &c);
   if (rc == UV_EAGAIN) {
     sel->uvf__waits = holds;
     enqueue_all(sel, holds);
   }
   unlock_all(sel->uvf__order);
   if (rc != UV_EAGAIN) {
-    settle(sel, c, rc);
+    if (c != NULL) settle(sel, c, rc);
     uvf__wait_now(op_of(sel), rc);
   }
   if (c != NULL) uvf__chan_after(c->chan, &after);

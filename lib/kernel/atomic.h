@@ -33,6 +33,15 @@ _Static_assert(sizeof(_Atomic(uint32_t)) == sizeof(uint32_t), "an atomic u32 has
 
 typedef _Atomic(uint32_t) uvf__au32;
 
+/* Pauses about ns nanoseconds, without a system call. One UVF__PAUSE takes from 1 to 50 ns, as the processor is made: it is
+ * measured once (uvf__spin_calibrate; some microseconds; any thread, before the first use or not at all). */
+extern uint32_t uvf__spins_us; /* of one microsecond */
+void uvf__spin_calibrate(void);
+static inline void uvf__spin(uint32_t ns) {
+  uint32_t n = (ns * atomic_load_explicit((uvf__au32 *)&uvf__spins_us, memory_order_relaxed) >> 10) + 1;
+  while (n-- > 0) UVF__PAUSE();
+}
+
 static inline uint32_t uvf__u32_load(const uint32_t *p) {
   return atomic_load_explicit((const uvf__au32 *)p, memory_order_acquire);
 }

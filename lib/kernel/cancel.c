@@ -69,13 +69,15 @@ void uvf__ctx_expire(uvf_ctx_t *ctx) {
 }
 
 /* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay
- * linked until their provider has them back. */
+ * linked until their provider has them back. The withdrawal of one may serve others, which are ready then too: so the
+ * next one is read from the list as it is afterwards. */
 static void fail_ops(uvf_ctx_t *ctx) {
   int err = uvf__ctx_err(ctx);
-  uvf_op_t *next;
-  for (uvf_op_t *op = ctx->ops; op != NULL; op = next) {
-    next = op->uvf__next;
+  void **at = &ctx->ops;
+  uvf_op_t *op;
+  while ((op = *at) != NULL) { /* a withdrawal may serve, and so take out, others of the list */
     uvf__op_fail(op, err);
+    if (*at == op) at = &op->uvf__next;
   }
 }
 

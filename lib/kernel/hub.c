@@ -15,6 +15,8 @@
  * 4. The idle handle is active whenever the ready list, the grave or todo is not empty and no drain is running: the
  *    loop never blocks on them.
  * 5. The async handle is ref'd exactly while owed > 0.
+ * 6. A turn that has called back from prepare does not block in its poll: a callback may have set what the user's
+ *    `while (!done) uv_run(loop, UV_RUN_ONCE)` waits for, and libuv's own callbacks but prepare's all come after it.
  *
  * Deadlock: `gate` is a leaf: under it we take no other lock, call no user code, and release no context of another
  * hub. The registry's lock is a leaf as well. (A bridge's lock may be held while a gate is taken, never the other way
@@ -236,6 +238,7 @@ static void drain(uvf__hub_t *hub, int turn) {
   }
   atomic_store(&hub->draining, 0);
   hub->idle_on = something_to_do(hub) || hub->later.first != NULL || atomic_load(&hub->posts) != 0;
+  if (!turn && left < DRAIN_MAX) hub->idle_on = 1; /* invariant 6 */
   if (uv_is_closing((uv_handle_t *)&hub->idle)) return;
   if (hub->idle_on) {
     hub->idle_on = 0;

@@ -24,6 +24,7 @@ static int new_root(uv_loop_t *loop, uint8_t kind, uvf_ctx_t **out) {
   uvf__root_t *root;
   int err;
   if (loop == NULL || out == NULL) return UV_EINVAL;
+  uvf__spin_calibrate();
   uvf__alloc_settle(); /* this block must go back to where it came from */
   root = uvf__malloc(sizeof *root);
   if (root == NULL) return UV_ENOMEM;

@@ -9,12 +9,12 @@
  *    waiter moved, under both locks; so its withdrawal, under the condition's lock, knows where to look.
  * 2. Lock order: the condition's, then the mutex's, which is a leaf. Nobody who holds the mutex's lock takes the
  *    condition's: what hands over the mutex does not know that the waiter came from here.
- * 3. No signal is lost between unlocking and waiting: a wait is in the queue before it gives the mutex up. A signal that
- *    comes in between only moves it to the queue of the mutex that its starter still holds.
- * 4. A signal reaches somebody who gets status 0, as long as somebody waits. Who was signalled and ends otherwise passes
- *    it on, once: when it is delivered, or when its blocked thread returns; that is after its claim, whoever made it (a
- *    cancel, the end of its context, or who would have handed it the mutex and found its context over). A broadcast has
- *    reached everybody, so nothing of it is passed on: it would wake up who came later.
+ * 3. No signal is lost between unlocking and waiting: a wait is in the queue before it gives the mutex up. A signal
+ *    that comes in between only moves it to the queue of the mutex that its starter still holds.
+ * 4. A signal reaches somebody who gets status 0, as long as somebody waits. Who was signalled and ends otherwise
+ *    passes it on, once: when it is delivered, or when its blocked thread returns; that is after its claim, whoever
+ *    made it (a cancel, the end of its context, or who would have handed it the mutex and found its context over). A
+ *    broadcast has reached everybody, so nothing of it is passed on: it would wake up who came later.
  * 5. `waiting` counts those that have not been told, the signalled ones too. They still use the condition: until it is
  *    0 there is no destroying.
  */

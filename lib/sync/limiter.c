@@ -8,19 +8,19 @@
  * loop of a head.
  *
  * Invariants
- * 1. The lock guards the limiter's fields, the queue, and `owed` of those in it. A time is computed from (tokens, at_ns)
- *    by due_ns() alone, and the same function decides whether it has come: who comes at its time is served, whatever the
- *    rounding. It rounds up: never early.
+ * 1. The lock guards the limiter's fields, the queue, and `owed` of those in it. A time is computed from (tokens,
+ *    at_ns) by due_ns() alone, and the same function decides whether it has come: who comes at its time is served,
+ *    whatever the rounding. It rounds up: never early.
  * 2. When nobody holds the lock the head is `alarmed`, with a time not later than its own: its timeout is armed for
- *    alarm_ns, or will be by the thread that has just let go of the lock and runs that loop, or by the nudge on its way;
- *    if it is a thread, it is parked till then, or calls wake before it sleeps. A time of UINT64_MAX needs no alarm.
- *    One that rings early, because the head's time has moved back, is forgotten and given anew.
+ *    alarm_ns, or will be by the thread that has just let go of the lock and runs that loop, or by the nudge on its
+ *    way; if it is a thread, it is parked till then, or calls wake before it sleeps. A time of UINT64_MAX needs no
+ *    alarm. One that rings early, because the head's time has moved back, is forgotten and given anew.
  * 3. A timeout is touched on the loop of its request only. It may ring when its request has been served on another
  *    thread: that has not called back, so both are still there; and it is stopped before the request becomes ready.
  * 4. nudged: IDLE -> FLYING, under the lock, request in the queue, by who then posts the nudge. FLYING -> IDLE when it
  *    arrives. FLYING -> ENDED by who has claimed the request: it is out of the queue, so no second nudge follows. Then
- *    only the arrival makes it ready: as long as a nudge flies the request's memory is not given back. Such a nudge looks
- *    at its request alone: one that was cancelled does not count as waiting, its limiter may be gone.
+ *    only the arrival makes it ready: as long as a nudge flies the request's memory is not given back. Such a nudge
+ *    looks at its request alone: one that was cancelled does not count as waiting, its limiter may be gone.
  * 5. A nudge always arrives: its request has begun and is not ready, so it holds its root and with it the hub.
  * 6. A change that finds a nudge FLYING need not send one: the nudge arrives first, then takes the lock, and computes.
  * 7. Who waited before a reservation is not held up by it: its tokens are `owed` by the one that was last in the queue

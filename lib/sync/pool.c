@@ -59,7 +59,7 @@ static uvf_wait_t *slot_next(uvf_pool_t *pool, uvf__told_t *told) {
   return w == NULL ? NULL : uvf__wait_of(w);
 }
 
-/* Passes the slot in our hands on. `failed`: the operation of ours whose create failed, or NULL; it is told on the way. */
+/* Passes the slot in our hands on. `failed`: our own operation, whose create failed, or NULL; it is told on the way. */
 static void slot_pass(uvf_pool_t *pool, uvf_op_t *failed, int status) {
   uvf__told_t told;
   uvf_wait_t *wait = slot_next(pool, &told);

@@ -6,11 +6,11 @@
  * 1. All fields are guarded by the lock, a leaf.
  * 2. `writer` is 1 or `readers` is above 0, never both. They are raised by whoever claims the operation that is let in,
  *    in the same step under the lock.
- * 3. At every unlock the head of the queue may not be let in (serve): it is a writer while somebody is in, or a reader
- *    while a writer is. The state changes by an unlock and the head by a withdrawal: both serve. So nobody waits for
- *    what is free.
- * 4. Who comes is let in only if nobody waits. So the order is that of coming, a writer is never starved by readers, and
- *    readers that come together behind a writer go in together.
+ * 3. At every unlock the head of the queue may not be let in (serve): it is a writer while somebody is in, or a
+ *    reader while a writer is. The state changes by an unlock and the head by a withdrawal: both serve. So nobody waits
+ *    for what is free.
+ * 4. Who comes is let in only if nobody waits. So the order is that of coming, a writer is never starved by readers,
+ *    and readers that come together behind a writer go in together.
  * 5. The unlock of the lock is the last touch; destroy takes the lock, so it waits for it.
  */
 #include "sync/sync.h"

@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: MIT
  *
- * The weighted semaphore. One word: the units that are free, shifted by one, and WAITERS in the lowest bit. Where nobody
- * waits, an acquire and a release are one CAS each; where somebody does, everything goes through the lock.
+ * The weighted semaphore. One word: the units that are free, shifted by one, and WAITERS in the lowest bit. Where
+ * nobody waits, an acquire and a release are one CAS each; where somebody does, everything goes through the lock.
  *
  * Parties: who acquires (a request's loop, a blocked thread); who releases (any thread); who ends a wait (its loop, its
  * thread).
  *
  * Invariants
  * 1. Units are in one place: free in the word, or held by whoever was given them by the claim of its operation (or by a
- *    try). Claim and subtraction are one step under the lock: a wait that was ended has taken nothing, not for a moment.
+ *    try). Claim and subtraction are one step under the lock: a wait that was ended has taken nothing, not for a
+ *    moment.
  * 2. WAITERS is changed under the lock only. At every unlock it is set exactly if the queue is not empty.
- * 3. While WAITERS is set only the holder of the lock changes the word: a try fails, and a release goes through the lock,
- *    since the CAS of either is made from a word without WAITERS. So from setting it to clearing it the holder of the
- *    lock may compute with the word as if it were a plain field.
+ * 3. While WAITERS is set only the holder of the lock changes the word: a try fails, and a release goes through the
+ *    lock, since the CAS of either is made from a word without WAITERS. So from setting it to clearing it the holder of
+ *    the lock may compute with the word as if it were a plain field.
  * 4. No wake-up is lost. Who queues sets WAITERS first and looks at the units that this very step has found. A release
  *    before it is among those units; one after it finds WAITERS, and comes to the queue through the lock.
- * 5. At every unlock the head of the queue wants more than is free (serve). Units grow by a release and the head changes
- *    by a withdrawal: both serve. So nobody waits for what is there, and nobody overtakes: units that are free while
- *    WAITERS is set go to the head only.
- * 6. What is checked of a release (free + n <= size) is checked of the same word that its CAS or its lock then replaces.
- *    The CAS is the last touch of one, the unlock of the other: from there on the last holder may destroy the semaphore.
- *    Destroy takes the lock, so it waits for an unlock that is still to come.
+ * 5. At every unlock the head of the queue wants more than is free (serve). Units grow by a release and the head
+ *    changes by a withdrawal: both serve. So nobody waits for what is there, and nobody overtakes: units that are free
+ *    while WAITERS is set go to the head only.
+ * 6. What is checked of a release (free + n <= size) is checked of the same word that its CAS or its lock then
+ *    replaces. The CAS is the last touch of one, the unlock of the other: from there on the last holder may destroy the
+ *    semaphore. Destroy takes the lock, so it waits for an unlock that is still to come.
  * 7. Who wants more than the size is never in the queue, and its request does not know the semaphore (uvf__object is
  *    NULL): there is nothing to serve it from, nobody it could hold up, nothing to withdraw.
  *
- * Happens-before: a release is a release of the word, an acquire an acquire of it. The word is changed by read-modify-
- * writes and, under the lock, by loads and stores that acquire and release; so whoever gets units has seen all releases
- * that they may have come from.
+ * Happens-before: a release is a release of the word, an acquire an acquire of it. The word is changed by
+ * read-modify-writes and, under the lock, by loads and stores that acquire and release; so whoever gets units has seen
+ * all releases that they may have come from.
  *
  * The lock is a leaf; a condition's is taken before it.
  */

@@ -4,29 +4,30 @@
  * the current one and to keep it.
  *
  * The word: the index of the current version (high 16 bits), and how many gets it has seen since it was published or
- * folded (low 48 bits). A version has the other part of its count, `refs`: BIAS while it is current, plus what was folded,
- * minus the puts. Replacing a version takes the word's count away, adds it, and takes BIAS off: what is left is the
- * number of readers.
+ * folded (low 48 bits). A version has the other part of its count, `refs`: BIAS while it is current, plus what was
+ * folded, minus the puts. Replacing a version takes the word's count away, adds it, and takes BIAS off: what is left is
+ * the number of readers.
  *
  * Invariants
  * 1. The index in the word changes under the lock only. Everybody else but adds 1 to the count; a fold, under the lock,
  *    takes from it what it has seen in it.
  * 2. While a version is current refs >= BIAS - 2^48 > 0: puts <= gets = folded + count. From the moment it is replaced
  *    refs is the number of its readers and only falls; whoever makes it 0, the last put or the replacement itself, and
- *    nobody else, retires the version: gives the index back, under the lock, then frees the value, without. The index is
- *    back first, because the snapshot may be destroyed when the value is free.
+ *    nobody else, retires the version: gives the index back, under the lock, then frees the value, without. The index
+ *    is back first, because the snapshot may be destroyed when the value is free.
  * 3. A get that has read index i is counted in the word, or in refs of version i: i is not given back, and the version
  *    not written, before the put. So the reader needs no lock, and i cannot mean another version (no ABA).
  * 4. Chunks of versions are never moved or freed before the end; a chunk's pointer is written before the first of its
  *    indices is in the word, and who reads an index has acquired what was released with it (later gets are
  *    read-modify-writes, which continue the release).
- * 5. The count does not run over into the index. A get that finds FOLD or more moves that much into refs, if it gets the
- *    lock at once: under it the index stands still, so the two changes need not be one. If it does not get the lock,
- *    somebody else has it: a publisher, who takes the whole count away, another get that folds, or one who takes or gives
- *    back an index and is a dozen instructions from letting go. From FOLD = 2^32 to 2^48 there are 65,535 * 2^32 gets,
- *    each of which tries: at 100 million a second that is 32 days, in which the lock would have to be held at each one
- *    of them. refs in turn would need 2^62 folded gets whose puts never come: that many readers have no place in memory.
- *    The puts of folded gets come off again, so refs stays within BIAS - 2^48 and BIAS + the number of readers.
+ * 5. The count does not run over into the index. A get that finds FOLD or more moves that much into refs, if it gets
+ *    the lock at once: under it the index stands still, so the two changes need not be one. If it does not get the
+ *    lock, somebody else has it: a publisher, who takes the whole count away, another get that folds, or one who takes
+ *    or gives back an index and is a dozen instructions from letting go. From FOLD = 2^32 to 2^48 there are 65,535 *
+ *    2^32 gets, each of which tries: at 100 million a second that is 32 days, in which the lock would have to be held
+ *    at each one of them. refs in turn would need 2^62 folded gets whose puts never come: that many readers have no
+ *    place in memory. The puts of folded gets come off again, so refs stays within BIAS - 2^48 and BIAS + the number of
+ *    readers.
  *
  * Deadlock: the lock is a leaf; nothing is allocated under it, and values are freed without it.
  */

@@ -43,8 +43,8 @@ int uvf__sem_withdraw(uvf_op_t *op);
 int uvf__sem_release(uvf_sem_t *sem, uint64_t n, const char *function);
 int uvf__sem_destroy(uvf_sem_t *sem, const char *function);
 
-/* Queues w, whose request says how much it wants (not more than the size), and serves it if it may be. Takes and lets go
- * of the semaphore's lock; told is the caller's to tell. */
+/* Queues w, whose request says how much it wants (not more than the size), and serves it if it may be. Takes and lets
+ * go of the semaphore's lock; told is the caller's to tell. */
 void uvf__sem_join(uvf_sem_t *sem, uvf__waiter_t *w, uvf__told_t *told);
 
 /* Takes w out, if it is in there, and serves those it stood in the way of. Locks and tells as above. */

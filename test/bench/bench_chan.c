@@ -21,7 +21,6 @@ typedef struct hop_s {
   uvf_chan_req_t send;
   uvf_chan_req_t recv;
   int sending;
-  int over;
   /* raw */
   uv_idle_t idle;
   void **ring;
@@ -30,6 +29,11 @@ typedef struct hop_s {
   size_t n;
   int full;
 } hop_t;
+
+/* A turn may call back and go to sleep: the loop is told to stop, and not asked after each turn. */
+static void look(hop_t *h) {
+  if (h->received == h->wanted && !h->sending) uv_stop(&h->b.loop);
+}
 
 static void got(hop_t *h, const void *item) {
   if ((uintptr_t)item != h->received++) bench_fail("an item is lost or overtaken", 0);
@@ -40,12 +44,13 @@ static void got(hop_t *h, const void *item) {
 static void on_items(uvf_chan_each_t *each, void *const *items, size_t n) {
   hop_t *h = each->data;
   for (size_t i = 0; i < n; i++) got(h, items[i]);
+  look(h);
 }
 
 static void on_end(uvf_chan_each_t *each, int status) {
   hop_t *h = each->data;
   if (status != UV_EOF) bench_fail("the end of a channel", status);
-  h->over = 1;
+  uv_stop(&h->b.loop);
 }
 
 static void on_sent(uvf_chan_req_t *req, int status);
@@ -69,6 +74,7 @@ static void on_sent(uvf_chan_req_t *req, int status) {
   bench_must("a send's status", status);
   h->sending = 0;
   produce(h);
+  look(h);
 }
 
 static void *ours_setup(size_t size) {
@@ -97,7 +103,7 @@ static void ours_teardown(void *state) {
 static void each_teardown(void *state) {
   hop_t *h = state;
   uvf_chan_close(h->chan);
-  while (!h->over) uv_run(&h->b.loop, UV_RUN_ONCE);
+  uv_run(&h->b.loop, UV_RUN_DEFAULT); /* until its end */
   ours_teardown(h);
 }
 
@@ -106,7 +112,7 @@ static void each_run(void *state, uint64_t ops, bench_sample_t *s) {
   uint64_t start = uv_hrtime();
   h->wanted += ops;
   produce(h);
-  while (h->received < h->wanted || h->sending) uv_run(&h->b.loop, UV_RUN_ONCE);
+  uv_run(&h->b.loop, UV_RUN_DEFAULT);
   s->amount += uv_hrtime() - start;
   s->ops += ops;
 }
@@ -126,6 +132,7 @@ static void on_op_sent(uvf_chan_req_t *req, int status) {
   bench_must("a send's status", status);
   h->sending = 0;
   op_send(h);
+  look(h);
 }
 
 static void on_op_received(uvf_chan_req_t *req, int status);
@@ -140,6 +147,7 @@ static void on_op_received(uvf_chan_req_t *req, int status) {
   bench_must("a receive's status", status);
   got(h, req->item);
   op_recv(h);
+  look(h);
 }
 
 static void op_run(void *state, uint64_t ops, bench_sample_t *s) {
@@ -148,7 +156,7 @@ static void op_run(void *state, uint64_t ops, bench_sample_t *s) {
   h->wanted += ops;
   op_send(h);
   op_recv(h);
-  while (h->received < h->wanted || h->sending) uv_run(&h->b.loop, UV_RUN_ONCE);
+  uv_run(&h->b.loop, UV_RUN_DEFAULT);
   s->amount += uv_hrtime() - start;
   s->ops += ops;
 }
@@ -169,6 +177,7 @@ static void on_idle(uv_idle_t *idle) {
     h->n--;
     got(h, item);
   }
+  look(h);
   if (h->full) {
     h->full = 0;
     raw_produce(h);
@@ -212,16 +221,16 @@ static void raw_run(void *state, uint64_t ops, bench_sample_t *s) {
   uint64_t start = uv_hrtime();
   h->wanted += ops;
   raw_produce(h);
-  while (h->received < h->wanted) uv_run(&h->b.loop, UV_RUN_ONCE);
+  uv_run(&h->b.loop, UV_RUN_DEFAULT);
   s->amount += uv_hrtime() - start;
   s->ops += ops;
 }
 
 /* --- raw: requests with callbacks --------------------------------------------------------------------------------- */
 
-/* The least that has a callback for each send and each receive, not inside the call: a ring, one sender and one receiver
- * that may wait, and a list of callbacks that are due, run by an idle handle, which goes on with what becomes due
- * meanwhile, 1,024 of them in a turn. */
+/* The least that has a callback for each send and each receive, not inside the call: a ring, one sender and one
+ * receiver that may wait, and a list of callbacks that are due, run by an idle handle, which goes on with what becomes
+ * due meanwhile, 1,024 of them in a turn. */
 
 typedef struct call_s call_t;
 
@@ -312,10 +321,15 @@ static void calls_next_send(calls_t *c) {
   calls_send(c, &c->send);
 }
 
+static void calls_look(calls_t *c) {
+  if (c->received == c->wanted && !c->sending) uv_stop(&c->b.loop);
+}
+
 static void calls_sent(call_t *call) {
   calls_t *c = call->data;
   c->sending = 0;
   calls_next_send(c);
+  calls_look(c);
 }
 
 static void calls_next_recv(calls_t *c) {
@@ -326,6 +340,7 @@ static void calls_received(call_t *call) {
   calls_t *c = call->data;
   if ((uintptr_t)call->item != c->received++) bench_fail("an item is lost or overtaken", 0);
   calls_next_recv(c);
+  calls_look(c);
 }
 
 static void *calls_setup(size_t size) {
@@ -355,7 +370,7 @@ static void calls_run(void *state, uint64_t ops, bench_sample_t *s) {
   c->wanted += ops;
   calls_next_send(c);
   calls_next_recv(c);
-  while (c->received < c->wanted || c->sending) uv_run(&c->b.loop, UV_RUN_ONCE);
+  uv_run(&c->b.loop, UV_RUN_DEFAULT);
   s->amount += uv_hrtime() - start;
   s->ops += ops;
 }

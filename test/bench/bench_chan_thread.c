@@ -11,7 +11,6 @@
 typedef struct ours_s {
   uvf_chan_t *chan;
   uvf_chan_each_t each;
-  int over;
 } ours_t;
 
 static void ours_open(flow_t *f) {
@@ -29,13 +28,13 @@ static void ours_close(flow_t *f) {
 static void on_items(uvf_chan_each_t *each, void *const *items, size_t n) {
   flow_t *f = each->data;
   for (size_t i = 0; i < n; i++) flow_got(f, items[i]);
+  flow_loop_got(f);
 }
 
 static void on_end(uvf_chan_each_t *each, int status) {
   flow_t *f = each->data;
-  ours_t *o = f->queue;
   if (status != UV_EOF) bench_fail("the end of a channel", status);
-  o->over = 1;
+  uv_stop(&f->b.loop);
 }
 
 static void ours_loop_open(flow_t *f) {
@@ -48,7 +47,7 @@ static void ours_loop_open(flow_t *f) {
 static void ours_loop_close(flow_t *f) {
   ours_t *o = f->queue;
   uvf_chan_close(o->chan);
-  while (!o->over) uv_run(&f->b.loop, UV_RUN_ONCE);
+  uv_run(&f->b.loop, UV_RUN_DEFAULT); /* until its end */
   ours_close(f);
 }
 

@@ -89,5 +89,5 @@ void flow_delete(void *state) {
 
 void flow_receive_on_loop(flow_t *f, uint64_t n) {
   f->wanted = f->received + n;
-  while (f->received < f->wanted) uv_run(&f->b.loop, UV_RUN_ONCE);
+  uv_run(&f->b.loop, UV_RUN_DEFAULT);
 }

@@ -64,8 +64,13 @@ flow_t *flow_new(const flow_type_t *type, size_t capacity, size_t senders, size_
 void flow_run(void *state, uint64_t ops, bench_sample_t *s);
 void flow_delete(void *state);
 
-/* For types whose items arrive in callbacks: turns the loop until they are there. */
+/* For types whose items arrive in callbacks: runs the loop until the callback that got the last one has called
+ * flow_loop_got. (Asking after each turn of UV_RUN_ONCE would not do: a turn may call back, and go to sleep.) */
 void flow_receive_on_loop(flow_t *f, uint64_t n);
+
+static inline void flow_loop_got(flow_t *f) {
+  if (f->received == f->wanted) uv_stop(&f->b.loop);
+}
 
 static inline void *flow_item(const flow_sender_t *s, uint64_t number) {
   return (void *)(uintptr_t)(number * FLOW_MAX_SENDERS + s->id); /* NOLINT(performance-no-int-to-ptr) */

@@ -68,6 +68,7 @@ static void ours_done(uvf_work_t *job, uvf_work_fn fn, int status) {
   bench_must("a job's status", status);
   c->running--;
   if (c->to_start) ours_start(c, job, fn);
+  if (!c->running) uv_stop(&c->b.loop); /* asking after each turn would not do: a turn may call back and go to sleep */
 }
 
 static void ours_nothing_done(uvf_work_t *job, int status) { ours_done(job, ours_nothing, status); }
@@ -89,7 +90,7 @@ static void ours_run(crew_t *c, uint64_t ops, uvf_work_fn fn, bench_sample_t *s)
     c->slots[i].ours.data = c;
     ours_start(c, &c->slots[i].ours, fn);
   }
-  while (c->running) uv_run(&c->b.loop, UV_RUN_ONCE);
+  uv_run(&c->b.loop, UV_RUN_DEFAULT);
   s->amount += uv_hrtime() - start;
   s->cpu_ns += bench_cpu_ns() - cpu;
   s->ops += ops;
@@ -126,6 +127,7 @@ static void raw_done(uv_work_t *req, uv_work_cb fn, int status) {
   bench_must("a request's status", status);
   c->running--;
   if (c->to_start) raw_start(c, req, fn);
+  if (!c->running) uv_stop(&c->b.loop);
 }
 
 static void raw_nothing_done(uv_work_t *req, int status) { raw_done(req, raw_nothing, status); }
@@ -147,7 +149,7 @@ static void raw_run(crew_t *c, uint64_t ops, uv_work_cb fn, bench_sample_t *s) {
     c->slots[i].raw.data = c;
     raw_start(c, &c->slots[i].raw, fn);
   }
-  while (c->running) uv_run(&c->b.loop, UV_RUN_ONCE);
+  uv_run(&c->b.loop, UV_RUN_DEFAULT);
   s->amount += uv_hrtime() - start;
   s->cpu_ns += bench_cpu_ns() - cpu;
   s->ops += ops;

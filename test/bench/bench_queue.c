@@ -75,7 +75,10 @@ typedef struct list_flow_s {
   flow_node_t *nodes[FLOW_MAX_SENDERS];
 } list_flow_t;
 
-static void list_item(void *arg, void *item) { flow_got(arg, item); }
+static void list_item(void *arg, void *item) {
+  flow_got(arg, item);
+  flow_loop_got(arg);
+}
 
 static void list_open(flow_t *f) {
   list_flow_t *l = f->queue = bench_alloc(1, sizeof(*l));
@@ -136,6 +139,7 @@ static void unbounded_take(uv_async_t *async) {
     free(node);
     node = next;
   }
+  flow_loop_got(f);
 }
 
 static void unbounded_open(flow_t *f) {
@@ -199,6 +203,7 @@ static void arrays_take(uv_async_t *async) {
   uv_mutex_unlock(&a->mutex);
   if (waiting) uv_cond_broadcast(&a->room);
   for (size_t i = 0; i < n; i++) flow_got(f, items[i]);
+  flow_loop_got(f);
 }
 
 static void arrays_open(flow_t *f) {

@@ -99,6 +99,7 @@ static void on_over(uvf_watch_t *watch, int status) {
   hand_t *h = watch->data;
   if (status != UV_ECANCELED) bench_fail("a watcher's status", status);
   h->told_ns = uv_hrtime();
+  uv_stop(&h->b.loop);
 }
 
 static void ours_arm(hand_t *h) {
@@ -113,6 +114,7 @@ static void ours_arm(hand_t *h) {
 static void on_async(uv_async_t *async) {
   hand_t *h = async->data;
   h->told_ns = uv_hrtime();
+  uv_stop(&h->b.loop);
 }
 
 static hand_t *raw_new(size_t size, uint64_t wait_ns) {
@@ -148,7 +150,7 @@ static void asleep_run(void *state, uint64_t ops, bench_sample_t *s) {
     if (h->b.root) ours_arm(h);
     h->told_ns = 0;
     atomic_store_explicit(&h->turn, TURN_THREAD, memory_order_release);
-    while (!h->told_ns) uv_run(&h->b.loop, UV_RUN_ONCE);
+    uv_run(&h->b.loop, UV_RUN_DEFAULT);
     uint64_t told = h->told_ns;
     await_turn_change(h, TURN_THREAD); /* the thread may still be inside its call */
     s->amount += told - h->sent_ns;

@@ -21,7 +21,7 @@ awk '
 
   FNR == 1 { excusing = 0 }
 
-  FILENAME == "rows.txt" && /^[CT]-[0-9]+ ./ {
+  FILENAME == "rows.txt" && /^[CTESFG]-[0-9]+ ./ {
     if ($1 in listed) complain("twice in rows.txt: " $1)
     listed[$1] = 1
     row_of[prefix_of($1)] = $1
@@ -30,16 +30,16 @@ awk '
 
   # An excuse is a line `| C-1 | reason |` under the heading.
   FILENAME == "README.md" && /^## / { excusing = /^## Rows without a test/ }
-  FILENAME == "README.md" && excusing && /^\| *[CT]-[0-9]+ *\| *[^ |].*\|$/ { excused[$2] = 1 }
+  FILENAME == "README.md" && excusing && /^\| *[CTESFG]-[0-9]+ *\| *[^ |].*\|$/ { excused[$2] = 1 }
 
-  FILENAME ~ /\.c$/ && /^static void [ct][0-9][0-9]_[a-z0-9_]+\(void \*\*state\)/ {
+  FILENAME ~ /\.c$/ && /^static void [ctesfg][0-9][0-9]_[a-z0-9_]+\(void \*\*state\)/ {
     name = $3
     sub(/\(.*/, "", name)
     if (name in defined) complain("defined twice: " name)
     defined[name] = FILENAME
     functions++
   }
-  FILENAME ~ /\.c$/ && /^ *unit\([ct][0-9][0-9]_[a-z0-9_]+\)/ {
+  FILENAME ~ /\.c$/ && /^ *unit\([ctesfg][0-9][0-9]_[a-z0-9_]+\)/ {
     name = $1
     sub(/^unit\(/, "", name)
     sub(/\).*/, "", name)
@@ -61,8 +61,12 @@ awk '
       else complain("has neither a test nor an excuse: " r " (" prefix_of(r) "_...)")
     }
     for (r in excused) if (!(r in listed)) complain("excused, but of no row: " r)
-    for (i = 1; i <= 91; i++) if (!(("C-" i) in listed)) complain("not in rows.txt: C-" i)
-    for (i = 1; i <= 22; i++) if (!(("T-" i) in listed)) complain("not in rows.txt: T-" i)
+    series["C"] = 91; series["T"] = 22; series["E"] = 12; series["S"] = 10; series["F"] = 11; series["G"] = 13
+    for (letter in series)
+      for (i = 1; i <= series[letter]; i++) {
+        r = letter "-" i
+        if (!(r in listed)) complain("not in rows.txt: " r)
+      }
     printf "%d rows: %d tested by %d functions, %d excused\n", rows, tested, functions, let_off
     exit bad
   }

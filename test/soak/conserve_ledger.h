@@ -14,23 +14,22 @@
 #ifndef UVFLOW_SOAK_CONSERVE_LEDGER_H
 #define UVFLOW_SOAK_CONSERVE_LEDGER_H
 
-#include <stdatomic.h>
-
-#include "unit/probe.h"
+#include "soak.h"
 
 enum { NEW, OUT, RECEIVED, DROPPED, RETURNED, FATES };
 
-enum { BLOCK = 64, STASH = 256, CREWS = 2, THREADS = 6, SOURCES = CREWS + THREADS + 1, COMPLAINTS = 20 };
+enum { BLOCK = 64, STASH = 256, THREADS = 6, SOURCES = CREWS + THREADS + 1 };
 
 /* Who sends: a thread, or all requests of one loop; the last one is the test's own. Each its thread's alone, but for
  * `moves`. */
 typedef struct source_s {
-  uint64_t random;
+  dice_t dice;
   size_t next, end, block; /* numbers it may send for the first time, and how many it was given at once */
   size_t nstash;
   void *stash[STASH]; /* RETURNED, to be sent again */
   uint64_t sent;      /* sends of its own that ended with 0 */
   uint64_t received;
+  uint64_t merged;  /* items that merges passed on */
   uint64_t seen[8]; /* how often each kind of end came, see status_kind */
   atomic_size_t moves;
   char apart[64]; /* each source on cache lines of its own */
@@ -44,33 +43,9 @@ static struct {
   atomic_size_t used;  /* of these, sent for the first time, block by block */
   atomic_size_t drops; /* calls of the drop function */
   atomic_size_t doubled;
-  atomic_size_t complaints;
 } ledger;
 
 static source_t sources[SOURCES];
-
-/* --- complaints: noted on any thread, asserted in the end --- */
-
-static void complain(const char *what, const char *file, int line, long long got) {
-  if (atomic_fetch_add(&ledger.complaints, 1) >= COMPLAINTS) return;
-  fprintf(stderr, "%s:%d: does not hold: %s (%lld)\n", file, line, what, got);
-}
-
-#define HOLDS(cond) ((cond) ? (void)0 : complain(#cond, __FILE__, __LINE__, 0))
-#define HOLDS_FOR(cond, got) ((cond) ? (void)0 : complain(#cond, __FILE__, __LINE__, (long long)(got)))
-
-/* --- randomness --- */
-
-/* One seed makes many that have nothing in common. */
-static uint64_t spread(uint64_t *seed) {
-  uint64_t x = (*seed += UINT64_C(0x9e3779b97f4a7c15));
-  x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-  return (x ^ x >> 31) | 1;
-}
-
-static size_t below(source_t *s, size_t n) { return (size_t)((test_rand(&s->random) >> 33) % n); }
-static int one_in(source_t *s, size_t n) { return below(s, n) == 0; }
 
 /* --- items --- */
 
@@ -105,7 +80,7 @@ static int fresh(source_t *s, size_t *number) {
 /* An item to send: one that came back, or a new one. 0: none is left. */
 static int item_take(source_t *s, void **item) {
   size_t number;
-  if (s->nstash == 0 || one_in(s, 4)) {
+  if (s->nstash == 0 || one_in(&s->dice, 4)) {
     if (fresh(s, &number)) {
       refate(number, NEW, OUT);
       ledger.marks[number] = mark_of(number);
@@ -130,7 +105,7 @@ static void item_back(source_t *s, void *item) {
   size_t number = (size_t)(uintptr_t)item;
   refate(number, OUT, RETURNED);
   HOLDS_FOR(ledger.marks[number] == mark_of(number), number);
-  if (s->nstash < STASH && !one_in(s, 128)) s->stash[s->nstash++] = item;
+  if (s->nstash < STASH && !one_in(&s->dice, 128)) s->stash[s->nstash++] = item;
 }
 
 static void item_got(void *item, unsigned char fate) {
@@ -182,7 +157,7 @@ static void ended(source_t *s, int status, int closed, int not_now) {
 
 typedef struct balance_s {
   size_t of[FATES];
-  uint64_t sent, received;
+  uint64_t sent, received, merged;
   uint64_t seen[8];
 } balance_t;
 
@@ -194,6 +169,7 @@ static balance_t ledger_balance(void) {
   for (size_t i = 0; i < SOURCES; i++) {
     b.sent += sources[i].sent;
     b.received += sources[i].received;
+    b.merged += sources[i].merged;
     for (size_t k = 0; k < 8; k++) b.seen[k] += sources[i].seen[k];
   }
   return b;
@@ -206,7 +182,7 @@ static void ledger_open(size_t n, uint64_t *seed) {
   ledger.fates = calloc(n, sizeof *ledger.fates);
   ledger.marks = calloc(n, sizeof *ledger.marks);
   assert_true(ledger.fates != NULL && ledger.marks != NULL);
-  for (size_t i = 0; i < SOURCES; i++) sources[i].random = spread(seed);
+  for (size_t i = 0; i < SOURCES; i++) sources[i].dice = dice_from(seed);
 }
 
 static void ledger_close(void) {

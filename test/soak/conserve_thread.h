@@ -24,7 +24,7 @@ static int send_one_wait(source_t *s, uvf_ctx_t *ctx, box_t *box) {
 
 static int send_many_wait(source_t *s, uvf_ctx_t *ctx, box_t *box) {
   void *items[MANY];
-  size_t n = items_take(s, items, 1 + below(s, box_room(box))), sent = n + 1;
+  size_t n = items_take(s, items, 1 + below(&s->dice, box_room(box))), sent = n + 1;
   int err;
   if (n == 0) return UV_EAGAIN;
   err = uvf_chan_send_many_wait(ctx, box->chan, items, n, &sent);
@@ -45,7 +45,7 @@ static int receive_one_wait(source_t *s, uvf_ctx_t *ctx, box_t *box) {
 
 static int receive_many_wait(source_t *s, uvf_ctx_t *ctx, box_t *box) {
   void *items[MANY];
-  size_t n = MANY + 1, max = 1 + below(s, MANY);
+  size_t n = MANY + 1, max = 1 + below(&s->dice, MANY);
   int err = uvf_chan_recv_many_wait(ctx, box->chan, items, max, &n);
   HOLDS_FOR(err == 0 ? n >= 1 && n <= max : n == 0, n);
   items_got(s, items, n);
@@ -66,9 +66,9 @@ static int select_one_wait(source_t *s, uvf_ctx_t *ctx) {
 
 /* One kind of thing on one channel under one context, until it fails or has been done often enough. */
 static void one_episode(source_t *s) {
-  uvf_ctx_t *ctx = ctx_get(s, below(s, CREWS));
-  box_t *box = box_get(below(s, SLOTS));
-  size_t what = below(s, 8), rounds = 1 + below(s, ROUNDS);
+  uvf_ctx_t *ctx = ctx_get(&s->dice, below(&s->dice, CREWS));
+  box_t *box = box_get(below(&s->dice, SLOTS));
+  size_t what = below(&s->dice, 8), rounds = 1 + below(&s->dice, ROUNDS);
   int err = 0;
   for (size_t i = 0; i < rounds && err == 0; i++) {
     if (what < 3 && box_drops(s, box)) break;
@@ -90,9 +90,9 @@ static void one_episode(source_t *s) {
 static void thread_main(void *arg) {
   source_t *s = arg;
   while (!atomic_load(&threads_end)) {
-    if (one_in(s, 64)) ctx_cancel_one(s);
-    if (one_in(s, 256)) box_replace(s, below(s, SLOTS));
-    if (one_in(s, 2048)) box_close(s, below(s, SLOTS));
+    if (one_in(&s->dice, 64)) ctx_cancel_one(&s->dice);
+    if (one_in(&s->dice, 256)) box_replace(s, below(&s->dice, SLOTS));
+    if (one_in(&s->dice, 2048)) box_close(s, below(&s->dice, SLOTS));
     one_episode(s);
   }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The world of the conservation soak: the channels and contexts that all its threads share, and what any thread may do
- * with them.
+ * The world of the conservation soak: the channels that all its threads share, and what any thread may do with them.
  *
  * A channel stands in a box that counts its users. When the last of them has put it back nobody sends, receives or waits
  * any more, so its figures are final: they must add up, and are added up over all channels.
@@ -11,7 +10,7 @@
 
 #include "conserve_ledger.h"
 
-enum { SLOTS = 10, CASES = 5, CTXS = 8, MANY = 40 };
+enum { SLOTS = 10, CASES = 5, MANY = 40 };
 
 /* --- channels --- */
 
@@ -36,17 +35,26 @@ static box_t *box_new(source_t *s) {
   uvf_chan_options_t options = {0, UVF_CHAN_WAIT, on_drop, &ledger};
   box_t *box = malloc(sizeof *box);
   if (box == NULL) abort();
-  options.capacity = capacities[below(s, ARRAY_SIZE(capacities))];
-  if (one_in(s, 5)) options.full = options.capacity > 0 && one_in(s, 2) ? UVF_CHAN_DROP_OLDEST : UVF_CHAN_DROP_NEWEST;
+  options.capacity = capacities[below(&s->dice, ARRAY_SIZE(capacities))];
+  if (one_in(&s->dice, 5))
+    options.full = options.capacity > 0 && one_in(&s->dice, 2) ? UVF_CHAN_DROP_OLDEST : UVF_CHAN_DROP_NEWEST;
   if (uvf_chan_create_ex(&options, &box->chan) != 0) abort();
   box->full = options.full;
   atomic_init(&box->users, 1);
   return box;
 }
 
-static void stats_add_up(const uvf_chan_stats_t *stats, size_t capacity) {
-  HOLDS_FOR(stats->sent == stats->received + stats->dropped + stats->length, stats->sent);
-  HOLDS_FOR(stats->length <= capacity, stats->length);
+/* The figures of a channel, which at any moment add up; and nobody waits for what is there. */
+static uvf_chan_stats_t box_stats(const box_t *box) {
+  size_t capacity = uvf_chan_capacity(box->chan);
+  int closed = uvf_chan_is_closed(box->chan);
+  uvf_chan_stats_t stats;
+  uvf_chan_stats(box->chan, &stats);
+  HOLDS_FOR(stats.sent == stats.received + stats.dropped + stats.length, stats.sent);
+  HOLDS_FOR(stats.length <= capacity, stats.length);
+  HOLDS_FOR(stats.senders == 0 || (stats.length == capacity && !closed), stats.senders);
+  HOLDS_FOR(stats.receivers == 0 || (stats.length == 0 && !closed), stats.receivers);
+  return stats;
 }
 
 static box_t *box_get(size_t i) {
@@ -61,8 +69,7 @@ static box_t *box_get(size_t i) {
 static void box_put(box_t *box) {
   uvf_chan_stats_t stats;
   if (atomic_fetch_sub(&box->users, 1) != 1) return;
-  uvf_chan_stats(box->chan, &stats);
-  stats_add_up(&stats, uvf_chan_capacity(box->chan));
+  stats = box_stats(box);
   HOLDS_FOR(stats.senders == 0, stats.senders);
   HOLDS_FOR(stats.receivers == 0, stats.receivers);
   atomic_fetch_add(&figures.sent, (size_t)stats.sent);
@@ -78,7 +85,7 @@ static void box_drain(source_t *s, box_t *box) {
   void *items[MANY];
   size_t n;
   int err;
-  while ((err = uvf_chan_try_recv_many(box->chan, items, 1 + below(s, MANY), &n)) == 0) items_got(s, items, n);
+  while ((err = uvf_chan_try_recv_many(box->chan, items, 1 + below(&s->dice, MANY), &n)) == 0) items_got(s, items, n);
   HOLDS_FOR(err == UV_EOF, err); /* it is closed */
 }
 
@@ -86,26 +93,27 @@ static void box_drain(source_t *s, box_t *box) {
 static void box_close(source_t *s, size_t i) {
   box_t *box = box_get(i);
   uvf_chan_close(box->chan);
-  if (one_in(s, 2)) box_drain(s, box);
+  (void)box_stats(box);
+  if (one_in(&s->dice, 2)) box_drain(s, box);
   box_put(box);
 }
 
 /* Closes a channel before or after a new one has taken its place, or not at all; drained or not. */
 static void box_replace(source_t *s, size_t i) {
   box_t *next = box_new(s), *old;
-  if (one_in(s, 2)) box_close(s, i);
+  if (one_in(&s->dice, 2)) box_close(s, i);
   uv_mutex_lock(&slots[i].mutex);
   old = slots[i].box;
   slots[i].box = next;
   uv_mutex_unlock(&slots[i].mutex);
-  if (!one_in(s, 8)) uvf_chan_close(old->chan); /* else those who wait there end by their contexts */
-  if (uvf_chan_is_closed(old->chan) && one_in(s, 2)) box_drain(s, old);
+  if (!one_in(&s->dice, 8)) uvf_chan_close(old->chan); /* else those who wait there end by their contexts */
+  if (uvf_chan_is_closed(old->chan) && one_in(&s->dice, 2)) box_drain(s, old);
   box_put(old);
 }
 
 /* A channel that drops, and would: to send there for ever is no way to run a soak. */
 static int box_drops(source_t *s, box_t *box) {
-  if (box->full == UVF_CHAN_WAIT || one_in(s, 64)) return 0;
+  if (box->full == UVF_CHAN_WAIT || one_in(&s->dice, 64)) return 0;
   return 2 * uvf_chan_length(box->chan) >= uvf_chan_capacity(box->chan);
 }
 
@@ -113,45 +121,6 @@ static int box_drops(source_t *s, box_t *box) {
 static size_t box_room(const box_t *box) {
   size_t capacity = uvf_chan_capacity(box->chan);
   return box->full == UVF_CHAN_WAIT || capacity > MANY ? MANY : 1 + capacity;
-}
-
-/* --- contexts --- */
-
-typedef struct pool_s {
-  uv_mutex_t mutex; /* guards ctxs; one in there has a reference of its own */
-  uvf_ctx_t *ctxs[CTXS];
-} pool_t;
-
-static pool_t pools[CREWS];
-
-/* A reference to a context of one loop. */
-static uvf_ctx_t *ctx_get(source_t *s, size_t crew) {
-  pool_t *pool = &pools[crew];
-  uvf_ctx_t *ctx;
-  uv_mutex_lock(&pool->mutex);
-  ctx = uvf_ctx_retain(pool->ctxs[below(s, CTXS)]);
-  uv_mutex_unlock(&pool->mutex);
-  return ctx;
-}
-
-static uvf_ctx_t *ctx_swap(size_t crew, size_t i, uvf_ctx_t *ctx) {
-  pool_t *pool = &pools[crew];
-  uvf_ctx_t *old;
-  uv_mutex_lock(&pool->mutex);
-  old = pool->ctxs[i];
-  pool->ctxs[i] = ctx;
-  uv_mutex_unlock(&pool->mutex);
-  return old;
-}
-
-static void ctx_cancel_one(source_t *s) {
-  uvf_ctx_t *ctx = ctx_get(s, below(s, CREWS));
-  if (one_in(s, 2)) {
-    uvf_ctx_cancel(ctx);
-  } else {
-    uvf_ctx_cancel_cause(ctx, -4711, &ledger);
-  }
-  uvf_ctx_release(ctx);
 }
 
 /* --- select: cases over random channels --- */
@@ -164,15 +133,15 @@ typedef struct choice_s {
 
 static void choice_make(source_t *s, choice_t *choice) {
   memset(choice, 0xff, sizeof *choice); /* nothing may count on private fields */
-  choice->n = one_in(s, 64) ? 0 : 1 + below(s, CASES);
+  choice->n = one_in(&s->dice, 64) ? 0 : 1 + below(&s->dice, CASES);
   for (size_t i = 0; i < choice->n; i++) {
     uvf_select_case_t *c = &choice->cases[i];
-    box_t *box = one_in(s, 16) ? NULL : box_get(below(s, SLOTS));
+    box_t *box = one_in(&s->dice, 16) ? NULL : box_get(below(&s->dice, SLOTS));
     choice->boxes[i] = box;
     c->chan = box == NULL ? UVF_CHAN_NONE : box->chan;
     c->kind = UVF_SELECT_RECV;
     c->item = choice; /* untouched, unless this case receives */
-    if (one_in(s, 2) || (box != NULL && box_drops(s, box)) || !item_take(s, &c->item)) continue;
+    if (one_in(&s->dice, 2) || (box != NULL && box_drops(s, box)) || !item_take(s, &c->item)) continue;
     c->kind = UVF_SELECT_SEND;
   }
 }
@@ -209,7 +178,7 @@ static void settle_sends(source_t *s, void **items, size_t n, size_t sent) {
 
 static int try_sends(source_t *s, box_t *box) {
   void *items[MANY];
-  size_t n = items_take(s, items, one_in(s, 2) ? 1 : 1 + below(s, box_room(box))), sent = n + 1;
+  size_t n = items_take(s, items, one_in(&s->dice, 2) ? 1 : 1 + below(&s->dice, box_room(box))), sent = n + 1;
   int err;
   if (n == 0) return UV_EAGAIN;
   if (n == 1) {
@@ -228,11 +197,11 @@ static int try_recvs(source_t *s, box_t *box) {
   void *items[MANY];
   size_t n = MANY + 1;
   int err;
-  if (one_in(s, 2)) {
+  if (one_in(&s->dice, 2)) {
     err = uvf_chan_try_recv(box->chan, items);
     n = err == 0;
   } else {
-    err = uvf_chan_try_recv_many(box->chan, items, 1 + below(s, MANY), &n);
+    err = uvf_chan_try_recv_many(box->chan, items, 1 + below(&s->dice, MANY), &n);
     HOLDS_FOR((err == 0) == (n > 0) && n <= MANY, n);
   }
   items_got(s, items, n);
@@ -250,18 +219,12 @@ static void try_choice(source_t *s) {
   ended(s, err, err == UV_EPIPE ? UV_EPIPE : UV_EOF, UV_EAGAIN);
 }
 
-static void ask(box_t *box) {
-  uvf_chan_stats_t stats;
-  uvf_chan_stats(box->chan, &stats);
-  stats_add_up(&stats, uvf_chan_capacity(box->chan));
-}
-
 /* One thing that needs no waiting. */
 static void try_something(source_t *s) {
-  box_t *box = box_get(below(s, SLOTS));
-  switch (below(s, 8)) {
+  box_t *box = box_get(below(&s->dice, SLOTS));
+  switch (below(&s->dice, 8)) {
     case 0: try_choice(s); break;
-    case 1: ask(box); break;
+    case 1: (void)box_stats(box); break;
     case 2:
     case 3:
     case 4:
@@ -280,13 +243,12 @@ static void world_open(source_t *s) {
     assert_int_equal(uv_mutex_init(&slots[i].mutex), 0);
     slots[i].box = box_new(s);
   }
-  for (size_t i = 0; i < CREWS; i++) assert_int_equal(uv_mutex_init(&pools[i].mutex), 0);
 }
 
 static void world_close_channels(source_t *s) {
   for (size_t i = 0; i < SLOTS; i++) {
     uvf_chan_close(slots[i].box->chan);
-    if (one_in(s, 2)) box_drain(s, slots[i].box);
+    if (one_in(&s->dice, 2)) box_drain(s, slots[i].box);
   }
 }
 
@@ -297,7 +259,6 @@ static void world_close(void) {
     box_put(slots[i].box);
     uv_mutex_destroy(&slots[i].mutex);
   }
-  for (size_t i = 0; i < CREWS; i++) uv_mutex_destroy(&pools[i].mutex);
 }
 
 #endif

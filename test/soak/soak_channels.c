@@ -7,22 +7,13 @@
  *
  * test/soak/conserve runs it on many seeds. By hand: soak/channels --seed N --items N.
  */
-#include "conserve_crew.h"
+#include "conserve_actor.h"
 #include "conserve_thread.h"
-
-#define STUCK_NS (UINT64_C(60000) * MS_NS)
 
 static uint64_t given_seed; /* 0: none */
 static size_t given_items;
 
-/* --- the watchdog: shows how far it is, and what is stuck --- */
-
-static struct {
-  uv_thread_t thread;
-  uv_mutex_t mutex; /* guards end */
-  uv_cond_t cond;
-  int end;
-} watchdog;
+/* --- for the watchdog --- */
 
 static uint64_t all_moves(void) {
   uint64_t n = 0;
@@ -30,19 +21,9 @@ static uint64_t all_moves(void) {
   return n;
 }
 
-static void show_progress(void) {
-  double part = (double)atomic_load(&ledger.used) / (double)ledger.n;
-  if (uv_guess_handle(2) == UV_TTY) fprintf(stderr, "\r%3.0f %% of %zu items ", part * 100, ledger.n);
-}
+static double part_done(void) { return (double)atomic_load(&ledger.used) / (double)ledger.n; }
 
-static void show_stuck(void) {
-  fprintf(stderr, "\nnothing has moved for a minute; %zu of %zu items were given out\n", atomic_load(&ledger.used),
-          ledger.n);
-  for (size_t i = 0; i < CREWS; i++) atomic_store(&crews[i].ask, 1);
-  uv_sleep(2000);
-  for (size_t i = 0; i < CREWS; i++) {
-    if (atomic_load(&crews[i].ask)) fprintf(stderr, "loop %zu does not answer\n", i);
-  }
+static void show_channels(void) {
   for (size_t i = 0; i < SLOTS; i++) {
     uvf_chan_stats_t stats;
     box_t *box = box_get(i);
@@ -52,48 +33,14 @@ static void show_stuck(void) {
             atomic_load(&box->users) - 1);
     box_put(box);
   }
-  fflush(NULL);
-  _Exit(1);
 }
 
-static void watch(void *arg) {
-  uint64_t moves = 0, since = uv_hrtime();
-  (void)arg;
-  uv_mutex_lock(&watchdog.mutex);
-  while (!watchdog.end) {
-    uint64_t now;
-    uv_cond_timedwait(&watchdog.cond, &watchdog.mutex, 500 * MS_NS);
-    now = uv_hrtime();
-    if (all_moves() != moves) since = now;
-    moves = all_moves();
-    show_progress();
-    if (now - since > STUCK_NS) show_stuck();
-  }
-  uv_mutex_unlock(&watchdog.mutex);
-}
-
-static void watchdog_start(void) {
-  memset(&watchdog, 0, sizeof watchdog);
-  assert_int_equal(uv_mutex_init(&watchdog.mutex), 0);
-  assert_int_equal(uv_cond_init(&watchdog.cond), 0);
-  assert_int_equal(uv_thread_create(&watchdog.thread, watch, NULL), 0);
-}
-
-static void watchdog_stop(void) {
-  uv_mutex_lock(&watchdog.mutex);
-  watchdog.end = 1;
-  uv_cond_signal(&watchdog.cond);
-  uv_mutex_unlock(&watchdog.mutex);
-  assert_int_equal(uv_thread_join(&watchdog.thread), 0);
-  uv_cond_destroy(&watchdog.cond);
-  uv_mutex_destroy(&watchdog.mutex);
-  if (uv_guess_handle(2) == UV_TTY) fprintf(stderr, "\r%40s\r", "");
-}
+static watchdog_t watchdog = {.moves = all_moves, .part = part_done, .stuck = show_channels};
 
 /* --- the end of the world, in one of four orders --- */
 
 static void wind_down(source_t *s) {
-  switch (below(s, 4)) {
+  switch (below(&s->dice, 4)) {
     case 0: /* everything ends by itself, then the channels close, then the roots */
       threads_join();
       crews_rest();
@@ -122,8 +69,7 @@ static void wind_down(source_t *s) {
 /* --- the test --- */
 
 static void check_figures(const balance_t *b) {
-  uint64_t merged = 0, hands;
-  for (size_t i = 0; i < CREWS; i++) merged += crews[i].merged;
+  uint64_t merged = b->merged, hands;
   assert_int_equal(atomic_load(&figures.sent), b->sent + merged);
   assert_true(atomic_load(&figures.received) >= b->received + merged);
   hands = atomic_load(&figures.received) - b->received - merged; /* of merges that were ended early */
@@ -151,20 +97,20 @@ static void every_item_is_received_once_or_dropped_once_or_still_its_senders(voi
   fflush(stdout);
   ledger_open(given_items, &all);
   world_open(own);
-  crews_start();
+  crews_start(&all);
   threads_start();
-  watchdog_start();
+  watchdog_start(&watchdog);
   while (!all_used()) uv_sleep(1);
   wind_down(own);
   world_close();
-  watchdog_stop();
+  watchdog_stop(&watchdog);
   b = ledger_balance();
   for (int kind = 0; kind < 5; kind++)
     printf("%s%s %llu", kind > 0 ? ", " : "", kinds_of_end[kind], (unsigned long long)b.seen[kind]);
   printf("\nresult: seed %llu items %zu received %zu dropped %zu returned %zu doubled %zu lost %zu seconds %.2f\n",
          (unsigned long long)seed, ledger.n, b.of[RECEIVED], b.of[DROPPED], b.of[RETURNED],
          atomic_load(&ledger.doubled), b.of[OUT] + b.of[NEW], (double)(uv_hrtime() - begin) / 1e9);
-  assert_int_equal(atomic_load(&ledger.complaints), 0);
+  assert_int_equal(atomic_load(&complaints), 0);
   assert_int_equal(b.of[NEW], 0);
   assert_int_equal(b.of[OUT], 0);
   check_figures(&b);

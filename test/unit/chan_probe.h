@@ -7,6 +7,7 @@
 #define UVFLOW_TEST_CHAN_PROBE_H
 
 #include "kernel/atomic.h"
+#include "kernel/context.h"
 #include "unit/probe.h"
 
 /* --- items: small numbers; 0 is NULL --- */
@@ -201,14 +202,21 @@ static inline void blocker_start(blocker_t *b) {
 static inline void blocker_join(blocker_t *b) { assert_int_equal(uv_thread_join(&b->thread), 0); }
 
 /* Until that many wait in the channel. */
-static inline void await_waiting(uvf_chan_t *chan, size_t senders, size_t receivers) {
+static inline void await_waiting(uvf_chan_t *chan, int senders, int receivers) {
   uint64_t end = uv_hrtime() + 20000 * MS_NS;
   for (;;) {
     uvf_chan_stats_t stats = chan_stats_of(chan);
-    if (stats.senders == senders && stats.receivers == receivers) return;
+    if (stats.senders == (size_t)senders && stats.receivers == (size_t)receivers) return;
     if (uv_hrtime() > end) fail_msg("%d senders and %d receivers wait", (int)stats.senders, (int)stats.receivers);
     uv_sleep(0);
   }
+}
+
+/* Lets a context's deadline come now, by what the hub's timer does; on a busy machine a short one might come too soon. */
+static inline void expire(uvf_ctx_t *ctx) {
+  if (ctx->deadline.link.prev == NULL) return; /* over already */
+  uvf__wheel_disarm(&uvf__ctx_hub(ctx)->wheel, &ctx->deadline);
+  uvf__ctx_expire(ctx);
 }
 
 /* --- any thread, no assertion --- */

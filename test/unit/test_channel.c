@@ -121,6 +121,7 @@ static void null_arguments_are_refused(void **state) {
   assert_int_equal(uvf_chan_send(NULL, &call.req, chan, NULL, on_call), UV_EINVAL);
   assert_int_equal(uvf_chan_send(f->root, NULL, chan, NULL, on_call), UV_EINVAL);
   assert_int_equal(uvf_chan_send(f->root, &call.req, NULL, NULL, on_call), UV_EINVAL);
+  assert_int_equal(uvf_chan_send(f->root, &call.req, chan, NULL, NULL), UV_EINVAL);
   assert_int_equal(uvf_chan_recv(NULL, &call.req, chan, on_call), UV_EINVAL);
   assert_int_equal(uvf_chan_recv(f->root, NULL, chan, on_call), UV_EINVAL);
   assert_int_equal(uvf_chan_recv(f->root, &call.req, NULL, on_call), UV_EINVAL);
@@ -658,21 +659,6 @@ static void a_start_under_a_context_that_is_over_touches_no_channel(void **state
   uvf_ctx_release(over[1]);
 }
 
-static void a_send_needs_no_callback(void **state) {
-  fixture_t *f = *state;
-  uvf_chan_t *chan = chan_of(1);
-  uvf_chan_req_t reqs[2];
-  memset(reqs, 0xa5, sizeof reqs);
-  for (int i = 0; i < 2; i++) assert_int_equal(uvf_chan_send(f->root, &reqs[i], chan, ITEM(i), NULL), 0);
-  assert_waiting(chan, 1, 1, 0);
-  take(chan, 0, 1);
-  assert_int_equal(uv_run(&f->loop, UV_RUN_DEFAULT), 0);
-  assert_int_equal(reqs[0].status, 0);
-  assert_int_equal(reqs[1].status, 0);
-  assert_int_equal(stats_of(f->root).ops, 0);
-  uvf_chan_release(chan);
-}
-
 static void a_waiting_request_holds_the_loop_and_is_counted_under_its_context(void **state) {
   fixture_t *f = *state;
   uvf_chan_t *chan = chan_of(0);
@@ -1067,7 +1053,6 @@ int main(void) {
       unit(many_are_taken_from_the_room_and_from_waiting_senders_the_oldest_first),
       unit(many_into_a_dropping_channel_all_go_in),
       unit(a_start_under_a_context_that_is_over_touches_no_channel),
-      unit(a_send_needs_no_callback),
       unit(a_waiting_request_holds_the_loop_and_is_counted_under_its_context),
       unit(a_callback_may_start_its_own_request_again),
       unit(a_callback_may_free_its_own_request),

@@ -83,6 +83,7 @@ static void a_group_that_keeps_going_is_not_cancelled_and_can_be_used_again(void
       note_t *note = &k.notes[6 * round + i];
       note->result = i % 3 == 2 ? -80 - i - 10 * round : 0;
       note_go(note, i < 3 ? LOOP : POOL);
+      if (i == 2) turn(&f->loop);
     }
     assert_int_equal(wait_for_all(f, f->root), -82);
     assert_int_equal(uvf_ctx_err(k.group.ctx), 0);

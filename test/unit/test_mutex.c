@@ -2,7 +2,7 @@
  *
  * The mutex: what holds of every lock, and what is its own: held from one callback to another, unlocked elsewhere.
  */
-#include "unit/test_sync.h"
+#include "unit/test_lock.h"
 
 static int init(void *o) { return uvf_mutex_init(o); }
 static int destroy(void *o) { return uvf_mutex_destroy(o); }

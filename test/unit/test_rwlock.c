@@ -2,7 +2,7 @@
  *
  * The rwlock: its writers as a lock, and readers among them.
  */
-#include "unit/test_sync.h"
+#include "unit/test_lock.h"
 
 static int init(void *o) { return uvf_rwlock_init(o); }
 static int destroy(void *o) { return uvf_rwlock_destroy(o); }

@@ -74,9 +74,9 @@ static void without_cases_it_waits_for_its_context(void **state) {
       uvf_select_case_t cases[2] = {receives(UVF_CHAN_NONE), sends(UVF_CHAN_NONE, 1)};
       choice_t c = {0};
       choice_start(&c, ctx, off ? cases : NULL, off ? 2 : 0);
-      turn(&f->loop);
+      if (how != 1) turn(&f->loop);
       assert_int_equal(c.calls, 0);
-      assert_int_equal(counts_of(ctx).ops, 1);
+      if (how != 1) assert_int_equal(counts_of(ctx).ops, 1);
       if (how == 0) uvf_ctx_cancel(ctx);
       if (how == 2) on_thread(cancel_ctx, ctx);
       if (how == 3) assert_int_equal(choice_cancel(&c), 0);
@@ -356,7 +356,7 @@ static void none_ready_it_waits_and_the_first_event_decides_and_the_losers_leave
     assert_int_equal(NUMBER(cases[2].item), row == 2 ? 5 : -1);
     assert_int_equal(NUMBER(cases[3].item), 60);
     assert_waiting(in, row != 0, 0, 0);
-    assert_waiting(out, row == 1, 0, 0);
+    assert_waiting(out, row < 2, 0, 0);
     if (row == 1) take(out, 50, 50);
     assert_waiting(in2, 0, 0, 0);
     assert_waiting(out2, 0, 0, 0);

@@ -2,7 +2,7 @@
  *
  * The semaphore: as a lock of size 1, and its weights: what is taken, what is given back, and who is served by it.
  */
-#include "unit/test_sync.h"
+#include "unit/test_lock.h"
 
 static int init(void *o) { return uvf_sem_init(o, 1); }
 static int destroy(void *o) { return uvf_sem_destroy(o); }
@@ -258,6 +258,33 @@ static void a_release_of_more_than_is_held_is_misuse_whether_somebody_waits_or_n
   assert_int_equal(uvf_sem_destroy(&sem), 0);
 }
 
+typedef struct destroyer_s {
+  uvf_sem_t *sem;
+  atomic_int rc;
+} destroyer_t;
+
+static void destroy_there(void *arg) {
+  destroyer_t *d = arg;
+  atomic_store(&d->rc, uvf_sem_destroy(d->sem));
+}
+
+/* Who released last may have made all units free, and not have let go of the lock yet. */
+static void a_destroy_waits_for_who_is_about_to_unlock(void **state) {
+  uvf_sem_t *sem = object_new();
+  destroyer_t d = {.sem = sem};
+  uv_thread_t thread;
+  (void)state;
+  atomic_init(&d.rc, 1);
+  uvf__lock(&sem->uvf__lock);
+  assert_int_equal(uv_thread_create(&thread, destroy_there, &d), 0);
+  uv_sleep(10);
+  assert_int_equal(atomic_load(&d.rc), 1);
+  uvf__unlock(&sem->uvf__lock);
+  assert_int_equal(uv_thread_join(&thread), 0);
+  assert_int_equal(atomic_load(&d.rc), 0);
+  free(sem);
+}
+
 static void a_wait_is_named_in_the_dump(void **state) {
   fixture_t *f = *state;
   uvf_sem_t *sem = object_new();
@@ -351,6 +378,7 @@ int main(void) {
       unit(what_can_never_be_served_waits_for_its_context_and_is_in_nobodys_way),
       unit(a_waiter_whose_context_is_over_gets_nothing_and_the_next_one_does),
       unit(a_release_of_more_than_is_held_is_misuse_whether_somebody_waits_or_not),
+      unit(a_destroy_waits_for_who_is_about_to_unlock),
       unit(a_wait_is_named_in_the_dump),
       unit(threads_that_take_weights_never_have_more_than_there_is_and_lose_none),
   };

@@ -358,6 +358,60 @@ static void the_object_may_be_gone_with_the_callback_of_the_last_one_told(void *
   }
 }
 
+/* --- a pile: the newest first, and the one on top may want more than there is --- */
+
+static void pile_serve(turnstile_t *pile, uvf__told_t *told) {
+  while (pile->queue.first != NULL && uvf__wait_of(pile->queue.first)->uvf__want <= pile->tokens) {
+    uvf__waiter_t *w = uvf__queue_take(&pile->queue, told);
+    if (w != NULL) pile->tokens -= uvf__wait_of(w)->uvf__want;
+  }
+}
+
+static int pile_withdraw(uvf_op_t *op) {
+  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  turnstile_t *pile = wait->uvf__object;
+  uvf__told_t told;
+  uvf__told_init(&told);
+  uvf__lock(&pile->lock);
+  uvf__queue_remove(&pile->queue, &wait->uvf__waiter);
+  pile_serve(pile, &told);
+  uvf__unlock(&pile->lock);
+  uvf__tell(&told);
+  return 1;
+}
+
+static const uvf__op_type_t pile_type = {
+    .name = "pile", .withdraw = pile_withdraw, .deliver = uvf__wait_deliver, .posted = uvf__wait_posted};
+
+static void pile_start(note_t *note, uvf_ctx_t *ctx, turnstile_t *pile, uint64_t want) {
+  note_init(note, 0, NULL);
+  assert_int_equal(uvf__wait_begin(ctx, &note->wait, &pile_type, pile, want, on_note, "pile"), 1);
+  uvf__lock(&pile->lock);
+  uvf__queue_unshift(&pile->queue, &note->wait.uvf__waiter);
+  uvf__unlock(&pile->lock);
+}
+
+static void all_waits_of_a_context_end_though_the_withdrawal_of_one_serves_others_of_it(void **state) {
+  fixture_t *f = *state;
+  uvf_ctx_t *ctx = child_of(f->root);
+  turnstile_t pile = {0}, other = {0};
+  note_t elsewhere, below[3], top;
+  turn(&f->loop); /* its thread is known: who is served is ready at once */
+  pass(&elsewhere, ctx, &other, 0, NULL);
+  for (int i = 0; i < 3; i++) pile_start(&below[i], ctx, &pile, 1);
+  pile_start(&top, ctx, &pile, 2);
+  pile.tokens = 1;
+  uvf_ctx_cancel(ctx); /* the newest is withdrawn first, and those below it make way at once */
+  turn(&f->loop);
+  assert_noted(&top, UV_ECANCELED);
+  for (int i = 0; i < 3; i++) assert_noted(&below[i], UV_ECANCELED);
+  assert_noted(&elsewhere, UV_ECANCELED);
+  assert_null(other.queue.first);
+  assert_int_equal(pile.tokens, 1);
+  assert_int_equal(counts_of(ctx).ops, 0);
+  uvf_ctx_release(ctx);
+}
+
 /* --- several loops --- */
 
 typedef struct far_s {
@@ -454,7 +508,7 @@ static void what_is_told_before_the_loop_has_run_is_left_to_the_thread_that_runs
 
 static void duel_gives_alone(void *arg) {
   duel_t *duel = arg;
-  meet(duel, 2, 0);
+  duel_meet(duel, 2, 0);
   give(&duel->t, 1);
 }
 
@@ -470,7 +524,7 @@ static void a_wait_on_a_loop_that_is_told_and_ended_at_once_gets_one_of_the_two(
     duel_begin(&duel, f, &seed);
     pass(&note, duel.ctx, &duel.t, 0, NULL);
     assert_int_equal(uv_thread_create(&giver, duel_gives_alone, &duel), 0);
-    meet(&duel, 2, 2);
+    duel_meet(&duel, 2, 2);
     if (i % 2 == 0) {
       uvf_ctx_cancel(duel.ctx);
     } else if (uvf_op_cancel((uvf_op_t *)&note.wait) == 0) {
@@ -512,6 +566,7 @@ int main(void) {
       unit(under_a_context_that_is_over_nothing_is_queued_or_taken),
       unit(null_arguments_are_refused),
       unit(the_object_may_be_gone_with_the_callback_of_the_last_one_told),
+      unit(all_waits_of_a_context_end_though_the_withdrawal_of_one_serves_others_of_it),
       unit(each_is_told_on_its_own_loop_and_blocked_threads_on_their_own),
       cmocka_unit_test(what_is_told_before_the_loop_has_run_is_left_to_the_thread_that_runs_it),
       unit(a_wait_on_a_loop_that_is_told_and_ended_at_once_gets_one_of_the_two),

@@ -254,11 +254,16 @@ typedef struct duel_s {
   uint64_t delay_ns[3];
 } duel_t;
 
-static inline void meet(duel_t *duel, int parties, int who) {
-  atomic_fetch_add(&duel->here, 1);
-  for (int i = 1; atomic_load(&duel->here) < parties; i++) {
+/* The line from which they start. */
+static inline void meet(atomic_int *here, int parties) {
+  atomic_fetch_add(here, 1);
+  for (int i = 1; atomic_load(here) < parties; i++) {
     if (i % 1024 == 0) uv_sleep(0);
   }
+}
+
+static inline void duel_meet(duel_t *duel, int parties, int who) {
+  meet(&duel->here, parties);
   spin_ns(duel->delay_ns[who]);
 }
 

@@ -261,17 +261,160 @@ static void a_thread_that_runs_a_loop_is_refused_when_it_would_have_to_wait(void
   assert_int_equal(t.tokens, 0);
 }
 
+/* --- a thread that has something to see to while it sleeps --- */
+
+typedef struct sleeper_s {
+  turnstile_t t;
+  uint64_t again_ns; /* under the turnstile's lock; when it is to be called next */
+  atomic_int calls;
+  uint64_t due_ns, called_ns; /* of the last call that was asked for by time */
+  int serves;                 /* it serves itself when it is called for the third time */
+} sleeper_t;
+
+static uint64_t sleeper_wake(uvf_op_t *op) {
+  sleeper_t *s = UVF__CONTAINER(((uvf_wait_t *)(void *)op)->uvf__object, sleeper_t, t);
+  int calls = atomic_fetch_add(&s->calls, 1) + 1;
+  uint64_t again_ns;
+  if (s->serves && calls == 3) give(&s->t, 1);
+  uvf__lock(&s->t.lock);
+  s->called_ns = uv_hrtime();
+  s->due_ns = s->again_ns;
+  if (s->again_ns <= s->called_ns) s->again_ns = UINT64_MAX;
+  again_ns = s->again_ns;
+  uvf__unlock(&s->t.lock);
+  return again_ns;
+}
+
+static int sleep_with_wake(uvf_ctx_t *ctx, void *object) {
+  sleeper_t *s = object;
+  uvf__parker_t parker;
+  uvf_wait_t wait;
+  int err = uvf__wait_block_begin(ctx, &wait, &turnstile_type, &s->t, 0, &parker);
+  if (err != 0) return err;
+  parker.wake = sleeper_wake;
+  start(&s->t, &wait);
+  return uvf__block_end(uvf__wait_op(&wait), "sleep_with_wake");
+}
+
+static void await_calls(sleeper_t *s, int n) {
+  uint64_t end_ns = uv_hrtime() + 20000 * MS_NS;
+  while (atomic_load(&s->calls) < n) {
+    if (uv_hrtime() > end_ns) fail_msg("%d calls after 20 s, not %d", atomic_load(&s->calls), n);
+    uv_sleep(0);
+  }
+}
+
+/* Until a call has found its time come. */
+static void await_seen_to(sleeper_t *s) {
+  uint64_t end_ns = uv_hrtime() + 20000 * MS_NS;
+  for (int seen_to = 0; !seen_to;) {
+    uvf__lock(&s->t.lock);
+    seen_to = s->again_ns == UINT64_MAX;
+    uvf__unlock(&s->t.lock);
+    if (uv_hrtime() > end_ns) fail_msg("not called after 20 s");
+    uv_sleep(0);
+  }
+}
+
+static void prod(sleeper_t *s, uint64_t again_ns) {
+  uvf__lock(&s->t.lock);
+  s->again_ns = again_ns;
+  assert_int_equal(uvf__wait_prod(s->t.queue.first->op), 1);
+  uvf__unlock(&s->t.lock);
+}
+
+static void a_thread_is_called_before_it_sleeps_when_it_is_prodded_and_at_the_time_it_asked_for(void **state) {
+  fixture_t *f = *state;
+  sleeper_t s = {.again_ns = UINT64_MAX};
+  blocked_t blocked;
+  uint64_t due_ns;
+  blocked_start(&blocked, f->root, sleep_with_wake, &s);
+  await_calls(&s, 1);
+  due_ns = uv_hrtime() + 3 * MS_NS;
+  prod(&s, due_ns); /* one call for that, and one when the time has come, unless it has come by then */
+  await_calls(&s, 2);
+  await_seen_to(&s);
+  assert_int_equal(s.due_ns, due_ns);
+  assert_true(s.called_ns >= due_ns);
+  give(&s.t, 1);
+  assert_int_equal(blocked_join(&blocked), 0);
+}
+
+static void a_thread_may_serve_itself_when_it_is_called(void **state) {
+  fixture_t *f = *state;
+  sleeper_t s = {.again_ns = UINT64_MAX, .serves = 1};
+  blocked_t blocked;
+  blocked_start(&blocked, f->root, sleep_with_wake, &s);
+  await_calls(&s, 1);
+  prod(&s, UINT64_MAX);
+  await_calls(&s, 2);
+  prod(&s, UINT64_MAX);
+  assert_int_equal(blocked_join(&blocked), 0);
+  assert_int_equal(atomic_load(&s.calls), 3);
+  assert_int_equal(s.t.tokens, 0);
+}
+
+static void a_deadline_ends_a_thread_that_has_asked_to_be_called_later_than_that(void **state) {
+  fixture_t *f = *state;
+  sleeper_t s = {.again_ns = uv_hrtime() + HOUR_NS};
+  uvf_ctx_t *ctx = timeout_of(f->root, 5);
+  blocked_t blocked;
+  blocked_start(&blocked, ctx, sleep_with_wake, &s);
+  assert_int_equal(blocked_join(&blocked), UV_ETIMEDOUT);
+  assert_true(uv_hrtime() >= uvf_ctx_deadline_ns(ctx));
+  assert_null(s.t.queue.first);
+  uvf_ctx_release(ctx);
+}
+
+static void a_request_on_a_loop_cannot_be_prodded(void **state) {
+  fixture_t *f = *state;
+  turnstile_t t = {0};
+  note_t note;
+  pass(&note, f->root, &t, 0, NULL);
+  uvf__lock(&t.lock);
+  assert_int_equal(uvf__wait_prod(uvf__wait_op(&note.wait)), 0);
+  uvf__unlock(&t.lock);
+  give(&t, 1);
+  run_until(&f->loop, &note.calls, 1);
+  assert_noted(&note, 0);
+}
+
+static int prod_storm_wait(uvf_ctx_t *ctx, void *object) {
+  sleeper_t *s = object;
+  int err = 0;
+  for (int i = 0; i < 200 && err == 0; i++) err = sleep_with_wake(ctx, s);
+  return err;
+}
+
+static void prods_and_tokens_at_any_moment_lose_nothing(void **state) {
+  fixture_t *f = *state;
+  sleeper_t s = {.again_ns = UINT64_MAX};
+  blocked_t blocked;
+  uint64_t seed = test_seed();
+  blocked_start(&blocked, f->root, prod_storm_wait, &s);
+  for (int i = 0; i < 200; i++) {
+    spin_ns(test_rand(&seed) % 60000); /* it spins, is about to sleep, or sleeps */
+    uvf__lock(&s.t.lock);
+    if (s.t.queue.first != NULL) (void)uvf__wait_prod(s.t.queue.first->op);
+    uvf__unlock(&s.t.lock);
+    spin_ns(test_rand(&seed) % 3000);
+    give(&s.t, 1);
+  }
+  assert_int_equal(blocked_join(&blocked), 0);
+  assert_int_equal(s.t.tokens, 0);
+}
+
 /* --- a race: exactly one winner --- */
 
 static void duel_gives(void *arg) {
   duel_t *duel = arg;
-  meet(duel, 3, 0);
+  duel_meet(duel, 3, 0);
   give(&duel->t, 1);
 }
 
 static int duel_waits(uvf_ctx_t *ctx, void *object) {
   duel_t *duel = object;
-  meet(duel, 3, 1);
+  duel_meet(duel, 3, 1);
   return pass_blocking(ctx, &duel->t);
 }
 
@@ -288,7 +431,7 @@ static void a_thread_that_is_told_and_ended_at_once_gets_one_of_the_two(void **s
     duel_begin(&duel, f, &seed);
     assert_int_equal(uv_thread_create(&giver, duel_gives, &duel), 0);
     blocked_start(&blocked, duel.ctx, duel_waits, &duel);
-    meet(&duel, 3, 2);
+    duel_meet(&duel, 3, 2);
     uvf_ctx_cancel(duel.ctx);
     assert_int_equal(uv_thread_join(&giver), 0);
     result = blocked_join(&blocked);
@@ -322,6 +465,11 @@ int main(void) {
       unit(the_end_of_one_context_leaves_threads_under_another_asleep),
       unit(a_thread_that_is_ended_makes_way_for_those_behind_it),
       unit(a_thread_that_runs_a_loop_is_refused_when_it_would_have_to_wait),
+      unit(a_thread_is_called_before_it_sleeps_when_it_is_prodded_and_at_the_time_it_asked_for),
+      unit(a_thread_may_serve_itself_when_it_is_called),
+      unit(a_deadline_ends_a_thread_that_has_asked_to_be_called_later_than_that),
+      unit(a_request_on_a_loop_cannot_be_prodded),
+      unit(prods_and_tokens_at_any_moment_lose_nothing),
       unit(a_thread_that_is_told_and_ended_at_once_gets_one_of_the_two),
   };
   return test_run(tests);
