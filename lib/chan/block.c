@@ -46,8 +46,7 @@ int uvf_chan_send_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items
   err = block_check("uvf_chan_send_many_wait");
   while (err == 0 && i < n) {
     size_t some = 0;
-    err = uvf__ctx_err(ctx);
-    if (err == 0) err = uvf_chan_try_send_many(chan, items + i, n - i, &some);
+    err = uvf__chan_send_some(ctx, chan, items + i, n - i, &some);
     i += some;
     if (err == UV_EAGAIN) {
       err = uvf_chan_send_wait(ctx, chan, items[i]);
@@ -64,12 +63,11 @@ int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size
   if (received != NULL) *received = 0;
   if (ctx == NULL || chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
   err = block_check("uvf_chan_recv_many_wait");
-  if (err == 0) err = uvf__ctx_err(ctx);
-  if (err == 0) err = uvf_chan_try_recv_many(chan, items, max, received);
+  if (err == 0) err = uvf__chan_recv_some(ctx, chan, items, max, received);
   if (err != UV_EAGAIN) return err;
   err = uvf_chan_recv_wait(ctx, chan, &items[0]);
   if (err != 0) return err;
-  if (max > 1) uvf_chan_try_recv_many(chan, items + 1, max - 1, &more);
+  if (max > 1) uvf__chan_recv_some(ctx, chan, items + 1, max - 1, &more);
   *received = 1 + more;
   return 0;
 }

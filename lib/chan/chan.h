@@ -71,6 +71,10 @@ void uvf__chan_fill(uvf_chan_req_t *req, void *item, uvf_chan_cb cb);
 void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
 void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
 
+/* As many as can be without waiting; nothing, and its err, if ctx (which may be NULL) is over. */
+int uvf__chan_send_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items, size_t n, size_t *sent);
+int uvf__chan_recv_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received);
+
 /* For one side that found nothing to do (items: receivers; room: senders) while the other may be busy on another thread:
  * looks on for some microseconds, without the lock, before it says that it waits. As long as there is more at each
  * look it goes on, so that it comes back for a good many at once: two threads that hand single items to and fro spend

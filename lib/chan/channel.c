@@ -293,11 +293,12 @@ void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   uvf__lock(&chan->lock);
   rc = uvf__ctx_err(req->ctx); /* once more: what others do after its end must not meet it */
   if (rc == 0) rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
-  if (rc == UV_EAGAIN && !holds && chan->senders.first == NULL) {
+  if (rc == UV_EAGAIN && !holds && chan->senders.first == NULL && uvf__block_may_linger()) {
     uvf__unlock(&chan->lock);
     uvf__chan_linger(chan, UVF__CHAN_ROOM);
     uvf__lock(&chan->lock);
-    rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
+    rc = uvf__ctx_err(req->ctx);
+    if (rc == 0) rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
   }
   if (rc == UV_EAGAIN) enqueue(chan, &chan->senders, req, holds);
   uvf__unlock(&chan->lock);
@@ -312,11 +313,12 @@ void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   uvf__lock(&chan->lock);
   rc = uvf__ctx_err(req->ctx);
   if (rc == 0) rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
-  if (rc == UV_EAGAIN && !holds && chan->receivers.first == NULL) {
+  if (rc == UV_EAGAIN && !holds && chan->receivers.first == NULL && uvf__block_may_linger()) {
     uvf__unlock(&chan->lock);
     uvf__chan_linger(chan, UVF__CHAN_ITEMS);
     uvf__lock(&chan->lock);
-    rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
+    rc = uvf__ctx_err(req->ctx);
+    if (rc == 0) rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
   }
   if (rc == UV_EAGAIN) enqueue(chan, &chan->receivers, req, holds);
   uvf__unlock(&chan->lock);

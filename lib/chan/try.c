@@ -4,6 +4,7 @@
  * changes hands.
  */
 #include "chan/chan.h"
+#include "kernel/context.h"
 
 int uvf_chan_try_send(uvf_chan_t *chan, void *item) {
   uvf__chan_after_t after;
@@ -29,15 +30,14 @@ int uvf_chan_try_recv(uvf_chan_t *chan, void **item) {
   return rc;
 }
 
-int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
+int uvf__chan_send_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
   uvf__chan_after_t after;
   size_t i = 0;
   int rc = 0;
-  if (sent != NULL) *sent = 0;
-  if (chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  while (i < n && (rc = uvf__chan_place(chan, items[i], &after)) == 0) {
+  if (ctx != NULL) rc = uvf__ctx_err(ctx);
+  while (rc == 0 && i < n && (rc = uvf__chan_place(chan, items[i], &after)) == 0) {
     i++;
     if (!after.drops) continue;
     uvf__unlock(&chan->lock); /* the drop function gets them one by one */
@@ -51,15 +51,27 @@ int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_
   return i > 0 ? 0 : rc;
 }
 
-int uvf_chan_try_recv_many(uvf_chan_t *chan, void **items, size_t max, size_t *received) {
+int uvf__chan_recv_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received) {
   uvf__chan_after_t after;
   int why;
-  if (received != NULL) *received = 0;
-  if (chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  *received = uvf__chan_take_many(chan, items, max, &after, &why);
+  *received = 0;
+  why = ctx != NULL ? uvf__ctx_err(ctx) : 0;
+  if (why == 0) *received = uvf__chan_take_many(chan, items, max, &after, &why);
   uvf__unlock(&chan->lock);
   uvf__chan_after(chan, &after);
   return *received > 0 ? 0 : why;
+}
+
+int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {
+  if (sent != NULL) *sent = 0;
+  if (chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
+  return uvf__chan_send_some(NULL, chan, items, n, sent);
+}
+
+int uvf_chan_try_recv_many(uvf_chan_t *chan, void **items, size_t max, size_t *received) {
+  if (received != NULL) *received = 0;
+  if (chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
+  return uvf__chan_recv_some(NULL, chan, items, max, received);
 }

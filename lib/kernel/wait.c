@@ -32,6 +32,7 @@ enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 #define LOCK_SPINS 100
 #define BLOCK_SPIN_NS 20000 /* what it costs to be put to sleep and woken, more or less */
 #define BLOCK_LOOKS 80
+#define BLOCK_RETRY 32
 
 /* --- pausing ---------------------------------------------------------------------------------------- */
 
@@ -293,14 +294,31 @@ static int give_up(uvf_op_t *op, int status) {
   return status;
 }
 
+/* Looks on before it sleeps; 1 if it was told meanwhile. A thread that spins keeps its processor from whoever is to answer,
+ * so one for which it does not pay, because answers take longer than that, soon goes to sleep at once. */
+static _Thread_local uint32_t patience = BLOCK_LOOKS;
+static _Thread_local uint32_t naps;
+
+int uvf__block_may_linger(void) { return patience > 0; }
+
+static int spin(uvf__parker_t *parker) {
+  uint32_t looks = patience;
+  if (looks == 0 && ++naps % BLOCK_RETRY == 0) looks = BLOCK_LOOKS;
+  for (uint32_t i = 0; i < looks; i++) {
+    uvf__spin(BLOCK_SPIN_NS / BLOCK_LOOKS);
+    if (!is_told(parker)) continue;
+    patience = BLOCK_LOOKS;
+    return 1;
+  }
+  patience /= 4;
+  return is_told(parker);
+}
+
 static int block(uvf_op_t *op, uvf__parker_t *parker, const char *function) {
   int told;
   int err = uvf__block_check(function);
   if (err != 0 && uvf__op_claim(op)) return give_up(op, err);
-  for (int i = 0; i < BLOCK_LOOKS; i++) {
-    if (is_told(parker)) return op->status;
-    uvf__spin(BLOCK_SPIN_NS / BLOCK_LOOKS);
-  }
+  if (spin(parker)) return op->status;
   parker->woken = 0;
   parker->poked = 0;
   err = uv_mutex_init(&parker->lock);

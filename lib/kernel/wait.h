@@ -16,6 +16,7 @@
  *
  *   the request     uvf__op_begin(), then start() if that says 1.
  *   the thread      uvf__block_begin(), then start(), then uvf__block_end(), with the same request struct and type.
+ *                   (For requests that are a uvf_wait_t both are one call: uvf__wait_request, uvf__wait_blocking.)
  *
  * Who may do what
  * 1. An operation is claimed once, by CAS, as every operation is (op.h): by whoever serves it, under the object's lock,
@@ -169,9 +170,41 @@ int uvf__block_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, u
  * uvf__block_check(function); if that fails it withdraws and returns what that says. */
 int uvf__block_end(uvf_op_t *op, const char *function);
 
+/* 1 if looking on for a moment before it waits has paid for this thread lately. */
+int uvf__block_may_linger(void);
+
 /* The same for a uvf_wait_t. */
 int uvf__wait_block_begin(uvf_ctx_t *ctx, uvf_wait_t *wait, const uvf__op_type_t *type, void *object, uint64_t want,
                           uvf__parker_t *parker);
+
+/* --- both ------------------------------------------------------------------------------------------ */
+
+/* start(): takes what is wanted, or queues. */
+typedef void (*uvf__wait_start)(uvf_wait_t *wait);
+
+/* All of a public function that starts a uvf_wait_t. */
+static inline int uvf__wait_request(uvf_ctx_t *ctx, uvf_wait_t *wait, const uvf__op_type_t *type, void *object,
+                                    uint64_t want, uvf_wait_cb cb, uvf__wait_start start, const char *function) {
+  int rc = cb != NULL ? uvf__wait_begin(ctx, wait, type, object, want, cb, function) : UV_EINVAL;
+  if (rc > 0) start(wait);
+  return rc < 0 ? rc : 0;
+}
+
+/* All of its twin; *value (if not NULL) is what it brought. A debug build stops one that is called on a loop's thread also
+ * when it would not have had to wait. */
+static inline int uvf__wait_blocking(uvf_ctx_t *ctx, const uvf__op_type_t *type, void *object, uint64_t want,
+                                     void **value, uvf__wait_start start, const char *function) {
+  uvf_wait_t wait;
+  uvf__parker_t parker;
+  int err = ctx != NULL && object != NULL ? 0 : UV_EINVAL;
+  if (err == 0 && UVF__RULES) err = uvf__block_check(function);
+  if (err == 0) err = uvf__wait_block_begin(ctx, &wait, type, object, want, &parker);
+  if (err != 0) return err;
+  start(&wait);
+  err = uvf__block_end(uvf__wait_op(&wait), function);
+  if (err >= 0 && value != NULL) *value = wait.value;
+  return err;
+}
 
 /* For objects whose waiters have a time of their own. Under the object's lock, op in its queue. 1: it is a blocked
  * thread's, and that calls parker->wake once more before it sleeps on. 0: it is a request's, nothing was done. */

@@ -15,11 +15,11 @@ int uvf_mutex_destroy(uvf_mutex_t *mutex) {
 }
 
 int(uvf_mutex_lock)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_mutex_t *mutex, uvf_wait_cb cb) {
-  return uvf__sync_request(ctx, wait, &mutex_type, sem_of(mutex), 1, cb, uvf__sem_start, "uvf_mutex_lock");
+  return uvf__wait_request(ctx, wait, &mutex_type, sem_of(mutex), 1, cb, uvf__sem_start, "uvf_mutex_lock");
 }
 
 int uvf_mutex_lock_wait(uvf_ctx_t *ctx, uvf_mutex_t *mutex) {
-  return uvf__sync_block(ctx, &mutex_type, sem_of(mutex), 1, uvf__sem_start, "uvf_mutex_lock_wait");
+  return uvf__wait_blocking(ctx, &mutex_type, sem_of(mutex), 1, NULL, uvf__sem_start, "uvf_mutex_lock_wait");
 }
 
 int uvf_mutex_try_lock(uvf_mutex_t *mutex) { return uvf_sem_try_acquire(sem_of(mutex), 1); }

@@ -37,7 +37,8 @@ static int withdraw(uvf_op_t *op) {
 
 static const uvf__op_type_t once_type = {"once", withdraw, uvf__wait_deliver, uvf__wait_posted, 0, NULL};
 
-static void start(uvf_once_t *once, uvf_wait_t *wait) {
+static void start(uvf_wait_t *wait) {
+  uvf_once_t *once = wait->uvf__object;
   uint32_t state = uvf__u32_load(&once->uvf__state);
   if (state != DONE) {
     uvf__lock(&once->uvf__lock);
@@ -50,21 +51,11 @@ static void start(uvf_once_t *once, uvf_wait_t *wait) {
 }
 
 int(uvf_once_enter)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_once_t *once, uvf_wait_cb cb) {
-  int rc;
-  if (cb == NULL) return UV_EINVAL;
-  rc = uvf__wait_begin(ctx, wait, &once_type, once, 0, cb, "uvf_once_enter");
-  if (rc <= 0) return rc;
-  start(once, wait);
-  return 0;
+  return uvf__wait_request(ctx, wait, &once_type, once, 0, cb, start, "uvf_once_enter");
 }
 
 int uvf_once_enter_wait(uvf_ctx_t *ctx, uvf_once_t *once) {
-  uvf__parker_t parker;
-  uvf_wait_t wait;
-  int err = uvf__wait_block_begin(ctx, &wait, &once_type, once, 0, &parker);
-  if (err != 0) return err;
-  start(once, &wait);
-  return uvf__block_end(uvf__wait_op(&wait), "uvf_once_enter_wait");
+  return uvf__wait_blocking(ctx, &once_type, once, 0, NULL, start, "uvf_once_enter_wait");
 }
 
 /* Under the lock: what becomes of it, and of those who wait. */

@@ -127,20 +127,12 @@ static void start(uvf_wait_t *wait) {
 }
 
 int(uvf_pool_get)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_pool_t *pool, uvf_wait_cb cb) {
-  return uvf__sync_request(ctx, wait, &type, pool, 0, cb, start, "uvf_pool_get");
+  return uvf__wait_request(ctx, wait, &type, pool, 0, cb, start, "uvf_pool_get");
 }
 
 int uvf_pool_get_wait(uvf_ctx_t *ctx, uvf_pool_t *pool, void **object) {
-  uvf__parker_t parker;
-  uvf_wait_t wait;
-  int rc = ctx != NULL && pool != NULL && object != NULL ? 0 : UV_EINVAL;
-  if (rc == 0 && UVF__RULES) rc = uvf__block_check("uvf_pool_get_wait");
-  if (rc == 0) rc = uvf__wait_block_begin(ctx, &wait, &type, pool, 0, &parker);
-  if (rc != 0) return rc;
-  start(&wait);
-  rc = uvf__block_end(uvf__wait_op(&wait), "uvf_pool_get_wait");
-  if (rc == 0) *object = wait.value;
-  return rc;
+  if (object == NULL) return UV_EINVAL;
+  return uvf__wait_blocking(ctx, &type, pool, 0, object, start, "uvf_pool_get_wait");
 }
 
 int uvf_pool_try_get(uvf_pool_t *pool, void **object) {

@@ -82,19 +82,19 @@ static const uvf__op_type_t read_type = {"rwlock (read)", withdraw, uvf__wait_de
 static const uvf__op_type_t write_type = {"rwlock (write)", withdraw, uvf__wait_deliver, uvf__wait_posted, 0, NULL};
 
 int(uvf_rwlock_rdlock)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_rwlock_t *rwlock, uvf_wait_cb cb) {
-  return uvf__sync_request(ctx, wait, &read_type, rwlock, READER, cb, start, "uvf_rwlock_rdlock");
+  return uvf__wait_request(ctx, wait, &read_type, rwlock, READER, cb, start, "uvf_rwlock_rdlock");
 }
 
 int(uvf_rwlock_wrlock)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_rwlock_t *rwlock, uvf_wait_cb cb) {
-  return uvf__sync_request(ctx, wait, &write_type, rwlock, WRITER, cb, start, "uvf_rwlock_wrlock");
+  return uvf__wait_request(ctx, wait, &write_type, rwlock, WRITER, cb, start, "uvf_rwlock_wrlock");
 }
 
 int uvf_rwlock_rdlock_wait(uvf_ctx_t *ctx, uvf_rwlock_t *rwlock) {
-  return uvf__sync_block(ctx, &read_type, rwlock, READER, start, "uvf_rwlock_rdlock_wait");
+  return uvf__wait_blocking(ctx, &read_type, rwlock, READER, NULL, start, "uvf_rwlock_rdlock_wait");
 }
 
 int uvf_rwlock_wrlock_wait(uvf_ctx_t *ctx, uvf_rwlock_t *rwlock) {
-  return uvf__sync_block(ctx, &write_type, rwlock, WRITER, start, "uvf_rwlock_wrlock_wait");
+  return uvf__wait_blocking(ctx, &write_type, rwlock, WRITER, NULL, start, "uvf_rwlock_wrlock_wait");
 }
 
 int uvf_rwlock_try_rdlock(uvf_rwlock_t *rwlock) { return try_enter(rwlock, READER); }

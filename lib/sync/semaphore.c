@@ -151,11 +151,11 @@ int uvf__sem_withdraw(uvf_op_t *op) {
 static const uvf__op_type_t sem_type = {"semaphore", uvf__sem_withdraw, uvf__wait_deliver, uvf__wait_posted, 0, NULL};
 
 int(uvf_sem_acquire)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_sem_t *sem, uint64_t n, uvf_wait_cb cb) {
-  return uvf__sync_request(ctx, wait, &sem_type, sem, n, cb, uvf__sem_start, "uvf_sem_acquire");
+  return uvf__wait_request(ctx, wait, &sem_type, sem, n, cb, uvf__sem_start, "uvf_sem_acquire");
 }
 
 int uvf_sem_acquire_wait(uvf_ctx_t *ctx, uvf_sem_t *sem, uint64_t n) {
-  return uvf__sync_block(ctx, &sem_type, sem, n, uvf__sem_start, "uvf_sem_acquire_wait");
+  return uvf__wait_blocking(ctx, &sem_type, sem, n, NULL, uvf__sem_start, "uvf_sem_acquire_wait");
 }
 
 /* --- life ----------------------------------------------------------------------------------------- */

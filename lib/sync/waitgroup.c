@@ -233,7 +233,8 @@ static const uvf__op_type_t wait_type = {.name = "wait group wait",
                                          .posted = uvf__wait_posted,
                                          .flags = 0};
 
-static void start(uvf_waitgroup_t *group, uvf_wait_t *wait) {
+static void start(uvf_wait_t *wait) {
+  uvf_waitgroup_t *group = wait->uvf__object;
   uint64_t word;
   uvf__lock(&group->uvf__lock);
   word = load(group);
@@ -244,19 +245,9 @@ static void start(uvf_waitgroup_t *group, uvf_wait_t *wait) {
 }
 
 int(uvf_waitgroup_wait)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_waitgroup_t *group, uvf_wait_cb cb) {
-  int rc;
-  if (cb == NULL) return UV_EINVAL;
-  rc = uvf__wait_begin(ctx, wait, &wait_type, group, 0, cb, "uvf_waitgroup_wait");
-  if (rc <= 0) return rc;
-  start(group, wait);
-  return 0;
+  return uvf__wait_request(ctx, wait, &wait_type, group, 0, cb, start, "uvf_waitgroup_wait");
 }
 
 int uvf_waitgroup_join(uvf_ctx_t *ctx, uvf_waitgroup_t *group) {
-  uvf__parker_t parker;
-  uvf_wait_t wait;
-  int rc = uvf__wait_block_begin(ctx, &wait, &wait_type, group, 0, &parker);
-  if (rc != 0) return rc;
-  start(group, &wait);
-  return uvf__block_end(uvf__wait_op(&wait), "uvf_waitgroup_join");
+  return uvf__wait_blocking(ctx, &wait_type, group, 0, NULL, start, "uvf_waitgroup_join");
 }

@@ -105,7 +105,7 @@ static void item_back(source_t *s, void *item) {
   size_t number = (size_t)(uintptr_t)item;
   refate(number, OUT, RETURNED);
   HOLDS_FOR(ledger.marks[number] == mark_of(number), number);
-  if (s->nstash < STASH && !one_in(&s->dice, 128)) s->stash[s->nstash++] = item;
+  if (s->nstash < STASH && !one_in(&s->dice, 1024)) s->stash[s->nstash++] = item;
 }
 
 static void item_got(void *item, unsigned char fate) {

@@ -11,7 +11,7 @@
 
 #include "unit/probe.h"
 
-enum { CREWS = 2, CTXS = 8, COMPLAINTS = 20 };
+enum { CREWS = 2, CTXS = 8, COMPLAINTS = 20, WATCHED = 16 };
 
 #define STUCK_NS (UINT64_C(60000) * MS_NS)
 
@@ -237,17 +237,18 @@ static void crews_release(void) {
 /* --- the watchdog: shows how far it is, and what is stuck --- */
 
 typedef struct watchdog_s {
-  uint64_t (*moves)(void); /* grows whenever something moves; any thread */
-  double (*part)(void);    /* done, of 1 */
-  void (*stuck)(void);     /* says more; may be NULL */
+  size_t n;                    /* of those it watches, WATCHED at most */
+  uint64_t (*moves)(size_t i); /* grows whenever the i-th of them has done something; any thread */
+  double (*part)(void);        /* done, of 1 */
+  void (*stuck)(void);         /* says more; may be NULL */
   uv_thread_t thread;
   uv_mutex_t mutex; /* guards end */
   uv_cond_t cond;
   int end;
 } watchdog_t;
 
-static void watchdog_bite(watchdog_t *dog) {
-  fprintf(stderr, "\nnothing has moved for a minute at %.1f %%\n", dog->part() * 100);
+static void watchdog_bite(watchdog_t *dog, size_t who) {
+  fprintf(stderr, "\nnumber %zu of %zu has not moved for a minute; %.1f %% are done\n", who, dog->n, dog->part() * 100);
   for (size_t i = 0; i < CREWS; i++) atomic_store(&crews[i].ask, 1);
   uv_sleep(2000);
   for (size_t i = 0; i < CREWS; i++) {
@@ -260,15 +261,18 @@ static void watchdog_bite(watchdog_t *dog) {
 
 static void watchdog_main(void *arg) {
   watchdog_t *dog = arg;
-  uint64_t moves = 0, since = uv_hrtime();
+  uint64_t moves[WATCHED] = {0}, since[WATCHED] = {0};
   int shows = uv_guess_handle(2) == UV_TTY;
   uv_mutex_lock(&dog->mutex);
   while (!dog->end) {
-    uv_cond_timedwait(&dog->cond, &dog->mutex, 500 * MS_NS);
-    if (dog->moves() != moves) since = uv_hrtime();
-    moves = dog->moves();
+    uint64_t now = uv_hrtime();
+    for (size_t i = 0; i < dog->n; i++) {
+      if (since[i] == 0 || dog->moves(i) != moves[i]) since[i] = now;
+      if (now - since[i] > STUCK_NS) watchdog_bite(dog, i);
+      moves[i] = dog->moves(i);
+    }
     if (shows) fprintf(stderr, "\r%3.0f %% ", dog->part() * 100);
-    if (uv_hrtime() - since > STUCK_NS) watchdog_bite(dog);
+    uv_cond_timedwait(&dog->cond, &dog->mutex, 500 * MS_NS);
   }
   if (shows) fprintf(stderr, "\r%6s\r", "");
   uv_mutex_unlock(&dog->mutex);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the unit tests of channels share: numbers as items, requests that take notes, drop functions that do, and threads
- * that block until something lets them go.
+ * What the unit tests of channels share: numbers as items, requests that take notes, drop functions that do, and
+ * threads that block until something lets them go.
  */
 #ifndef UVFLOW_TEST_CHAN_PROBE_H
 #define UVFLOW_TEST_CHAN_PROBE_H
@@ -212,7 +212,7 @@ static inline void await_waiting(uvf_chan_t *chan, int senders, int receivers) {
   }
 }
 
-/* Lets a context's deadline come now, by what the hub's timer does; on a busy machine a short one might come too soon. */
+/* Lets a context's deadline come now, by what the hub's timer does: a short one might come too soon. */
 static inline void expire(uvf_ctx_t *ctx) {
   if (ctx->deadline.link.prev == NULL) return; /* over already */
   uvf__wheel_disarm(&uvf__ctx_hub(ctx)->wheel, &ctx->deadline);

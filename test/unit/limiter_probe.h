@@ -119,4 +119,14 @@ static inline void ring(fixture_t *f) {
   turn(&f->loop);
 }
 
+/* --- what other threads do --- */
+
+static inline void limiter_cancel_ctx(void *ctx) { uvf_ctx_cancel(ctx); }
+
+static inline void token_back(void *limiter) {
+  if (uvf_limiter_unreserve(limiter, 1) != 0) abort();
+}
+
+static inline int block_for_one(uvf_ctx_t *ctx, void *limiter) { return uvf_limiter_wait_wait(ctx, limiter, 1); }
+
 #endif

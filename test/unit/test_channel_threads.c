@@ -1,285 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Channels between threads: blocked senders and receivers, loops on threads of their own, wake-ups, and crowds.
+ * Channels between threads: loops on threads of their own, wake-ups, cancels from elsewhere, and crowds.
  */
 #include "kernel/context.h"
 #include "unit/chan_crowd.h"
-
-/* --- blocked threads: what they get --- */
-
-static void a_blocked_receiver_gets_the_item_of_whoever_sends(void **state) {
-  fixture_t *f = *state;
-  for (size_t i = 0; i < 3; i++) {
-    for (int by_request = 0; by_request < 2; by_request++) {
-      uvf_chan_t *chan = chan_of(capacities[i]);
-      blocker_t b = {.kind = RECV_WAIT, .ctx = f->root, .chan = chan};
-      call_t send = {0};
-      blocker_start(&b);
-      await_waiting(chan, 0, 1);
-      if (by_request) send_start(&send, f->root, chan, ITEM(5));
-      if (!by_request) put(chan, 5, 5);
-      blocker_join(&b); /* the loop does not run: it need not */
-      assert_int_equal(b.result, 0);
-      assert_int_equal(NUMBER(b.item), 5);
-      assert_counters(chan, 1, 1, 0);
-      if (by_request) run_until(&f->loop, &send.calls, 1);
-      if (by_request) assert_ended(&send, 0);
-      uvf_chan_release(chan);
-    }
-  }
-}
-
-static void a_blocked_senders_item_is_taken_by_whoever_receives(void **state) {
-  fixture_t *f = *state;
-  for (size_t i = 0; i < 3; i++) {
-    int capacity = (int)capacities[i];
-    uvf_chan_t *chan = chan_of(capacities[i]);
-    blocker_t b = {.kind = SEND_WAIT, .ctx = f->root, .chan = chan, .item = ITEM(capacity + 1)};
-    put(chan, 1, capacity);
-    blocker_start(&b);
-    await_waiting(chan, 1, 0);
-    take(chan, 1, 1);
-    blocker_join(&b);
-    assert_int_equal(b.result, 0);
-    take(chan, 2, capacity + 1);
-    uvf_chan_release(chan);
-  }
-}
-
-static void what_need_not_wait_does_not(void **state) {
-  fixture_t *f = *state;
-  uvf_chan_t *chan = chan_of(2);
-  void *items[5];
-  blocker_t rows[] = {
-      {.kind = SEND_WAIT, .ctx = f->root, .chan = chan, .item = ITEM(1)},
-      {.kind = RECV_WAIT, .ctx = f->root, .chan = chan},
-      {.kind = SEND_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items, .n = 2},
-      {.kind = RECV_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items + 2, .n = 3},
-      {.kind = SEND_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items, .n = 0},
-      {.kind = RECV_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items, .n = 0},
-  };
-  static const size_t n[] = {0, 0, 2, 2, 0, 0};
-  items[0] = ITEM(2);
-  items[1] = ITEM(3);
-  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-    blocker_start(&rows[i]);
-    blocker_join(&rows[i]);
-    assert_int_equal(rows[i].result, 0);
-    assert_int_equal(rows[i].n, n[i]);
-  }
-  assert_int_equal(NUMBER(rows[1].item), 1);
-  assert_int_equal(NUMBER(items[2]), 2);
-  assert_int_equal(NUMBER(items[3]), 3);
-  assert_int_equal(chan_stats_of(chan).waited, 0);
-  uvf_chan_release(chan);
-}
-
-static void null_arguments_are_refused(void **state) {
-  fixture_t *f = *state;
-  uvf_chan_t *chan = chan_of(1);
-  void *item, *items[1] = {NULL};
-  size_t n = 77;
-  assert_int_equal(uvf_chan_send_wait(NULL, chan, NULL), UV_EINVAL);
-  assert_int_equal(uvf_chan_send_wait(f->root, NULL, NULL), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_wait(NULL, chan, &item), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_wait(f->root, NULL, &item), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_wait(f->root, chan, NULL), UV_EINVAL);
-  assert_int_equal(uvf_chan_send_many_wait(NULL, chan, items, 1, &n), UV_EINVAL);
-  assert_int_equal(uvf_chan_send_many_wait(f->root, NULL, items, 1, &n), UV_EINVAL);
-  assert_int_equal(uvf_chan_send_many_wait(f->root, chan, NULL, 1, &n), UV_EINVAL);
-  assert_int_equal(uvf_chan_send_many_wait(f->root, chan, items, 1, NULL), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_many_wait(NULL, chan, items, 1, &n), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_many_wait(f->root, NULL, items, 1, &n), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_many_wait(f->root, chan, NULL, 1, &n), UV_EINVAL);
-  assert_int_equal(uvf_chan_recv_many_wait(f->root, chan, items, 1, NULL), UV_EINVAL);
-  uvf_chan_release(chan);
-}
-
-static void blocked_threads_are_served_in_the_order_they_came(void **state) {
-  fixture_t *f = *state;
-  for (int sending = 0; sending < 2; sending++) {
-    uvf_chan_t *chan = chan_of(0);
-    blocker_t b[4];
-    call_t between = {0};
-    memset(b, 0, sizeof b);
-    for (int i = 0; i < 4; i++) {
-      b[i] = (blocker_t){.kind = sending ? SEND_WAIT : RECV_WAIT, .ctx = f->root, .chan = chan, .item = ITEM(i + 1)};
-      blocker_start(&b[i]);
-      await_waiting(chan, sending ? i + 1 + (i == 3) : 0, sending ? 0 : i + 1 + (i == 3));
-      if (i == 2 && sending) send_start(&between, f->root, chan, ITEM(77));
-      if (i == 2 && !sending) recv_start(&between, f->root, chan);
-    }
-    if (sending) {
-      take(chan, 1, 3);
-      take(chan, 77, 77);
-      take(chan, 4, 4);
-    } else {
-      put(chan, 1, 5);
-    }
-    for (int i = 0; i < 4; i++) {
-      blocker_join(&b[i]);
-      assert_int_equal(b[i].result, 0);
-      if (!sending) assert_int_equal(NUMBER(b[i].item), i == 3 ? 5 : i + 1);
-    }
-    run_until(&f->loop, &between.calls, 1);
-    assert_ended(&between, 0);
-    if (!sending) assert_int_equal(NUMBER(between.item), 4);
-    uvf_chan_release(chan);
-  }
-}
-
-static void many_are_sent_by_blocking_as_often_as_it_takes(void **state) {
-  fixture_t *f = *state;
-  for (size_t i = 0; i < 4; i++) {
-    uvf_chan_t *chan = chan_of(capacities[i]);
-    void *items[20];
-    blocker_t b = {.kind = SEND_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items, .n = 20};
-    for (int k = 0; k < 20; k++) items[k] = ITEM(k + 1);
-    blocker_start(&b);
-    for (int k = 1; k <= 20; k++) {
-      while (uvf_chan_length(chan) == 0 && chan_stats_of(chan).senders == 0) uv_sleep(0);
-      take(chan, k, k);
-    }
-    blocker_join(&b);
-    assert_int_equal(b.result, 0);
-    assert_int_equal(b.n, 20);
-    uvf_chan_release(chan);
-  }
-}
-
-static void a_close_amid_many_says_how_many_went_in(void **state) {
-  fixture_t *f = *state;
-  uvf_chan_t *chan = chan_of(3);
-  void *items[10];
-  blocker_t b = {.kind = SEND_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items, .n = 10};
-  for (int k = 0; k < 10; k++) items[k] = ITEM(k + 1);
-  blocker_start(&b);
-  await_waiting(chan, 1, 0);
-  take(chan, 1, 2);
-  while (chan_stats_of(chan).length < 3 || chan_stats_of(chan).senders < 1) uv_sleep(0);
-  uvf_chan_close(chan);
-  blocker_join(&b);
-  assert_int_equal(b.result, UV_EPIPE);
-  assert_int_equal(b.n, 5);
-  take(chan, 3, 5);
-  assert_nothing_there(chan, UV_EOF);
-  uvf_chan_release(chan);
-}
-
-static void many_are_received_after_blocking_for_the_first(void **state) {
-  fixture_t *f = *state;
-  uvf_chan_t *chan = chan_of(8);
-  void *items[5] = {NULL}, *sent[8];
-  blocker_t b = {.kind = RECV_MANY_WAIT, .ctx = f->root, .chan = chan, .items = items, .n = 5};
-  size_t n;
-  for (int k = 0; k < 8; k++) sent[k] = ITEM(k + 1);
-  blocker_start(&b);
-  await_waiting(chan, 0, 1);
-  assert_int_equal(uvf_chan_try_send_many(chan, sent, 8, &n), 0); /* in one go: the first wakes it */
-  assert_int_equal(n, 8);
-  blocker_join(&b);
-  assert_int_equal(b.result, 0);
-  assert_int_equal(b.n, 5);
-  for (int k = 0; k < 5; k++) assert_int_equal(NUMBER(items[k]), k + 1);
-  take(chan, 6, 8);
-  uvf_chan_close(chan);
-  blocker_start(&b);
-  blocker_join(&b);
-  assert_int_equal(b.result, UV_EOF);
-  assert_int_equal(b.n, 0);
-  uvf_chan_release(chan);
-}
-
-/* --- blocked threads: how they end --- */
-
-enum { END_CANCEL, END_CANCEL_FAR, END_DEADLINE, END_CLOSE, END_CLOSE_FAR, END_PARENT, END_ROOT, ENDS };
-
-static void everything_that_ends_a_blocked_thread(void **state) {
-  fixture_t *f = *state;
-  for (int kind = 0; kind <= SELECT_WAIT; kind++) {
-    for (int end = 0; end < ENDS; end++) {
-      int sending = kind == SEND_WAIT || kind == SEND_MANY_WAIT;
-      uvf_chan_t *chan = chan_of(0);
-      uvf_ctx_t *root, *parent, *ctx;
-      void *items[2] = {ITEM(1), ITEM(2)};
-      uvf_select_case_t cases[2] = {{.chan = UVF_CHAN_NONE}, {.chan = chan, .kind = UVF_SELECT_RECV}};
-      blocker_t b = {.kind = kind, .chan = chan, .items = items, .n = 2, .cases = cases, .item = ITEM(1)};
-      int wanted = UV_ECANCELED;
-      size_t n = kind == SELECT_WAIT ? 2 : 0;
-      assert_int_equal(uvf_ctx_background(&f->loop, &root), 0);
-      parent = child_of(root);
-      ctx = end == END_DEADLINE ? timeout_of(parent, 30) : child_of(parent);
-      b.ctx = ctx;
-      blocker_start(&b);
-      if (end != END_DEADLINE) await_waiting(chan, sending, !sending);
-      switch (end) {
-        case END_CANCEL: uvf_ctx_cancel(ctx); break;
-        case END_CANCEL_FAR: on_thread(cancel_ctx, ctx); break;
-        case END_DEADLINE: wanted = UV_ETIMEDOUT; break; /* no loop runs: the thread watches it itself */
-        case END_CLOSE: uvf_chan_close(chan); break;
-        case END_CLOSE_FAR: on_thread(close_chan, chan); break;
-        case END_PARENT: uvf_ctx_cancel(parent); break;
-        default: uvf_ctx_close(root, NULL); break;
-      }
-      if (end == END_CLOSE || end == END_CLOSE_FAR) {
-        wanted = sending ? UV_EPIPE : UV_EOF;
-        if (kind == SELECT_WAIT) n = 1;
-      }
-      blocker_join(&b);
-      assert_int_equal(b.result, wanted);
-      if (kind >= SEND_MANY_WAIT) assert_int_equal(b.n, n);
-      if (kind == SEND_WAIT || kind == RECV_WAIT) assert_int_equal(NUMBER(b.item), 1); /* *item: on success only */
-      if (end == END_DEADLINE) assert_true(uv_hrtime() >= uvf_ctx_deadline_ns(ctx));
-      if (end == END_DEADLINE) assert_true(b.took_ns <= 30 * MS_NS + GENEROUS_NS);
-      assert_waiting(chan, 0, 0, 0);
-      assert_counters(chan, 0, 0, 0);
-      uvf_ctx_release(ctx);
-      uvf_ctx_release(parent);
-      if (end != END_ROOT) uvf_ctx_close(root, NULL);
-      turn(&f->loop);
-      uvf_chan_release(chan);
-    }
-  }
-}
-
-static void under_a_context_that_is_over_nothing_is_sent_or_received(void **state) {
-  fixture_t *f = *state;
-  uvf_ctx_t *ctx = timeout_of(f->root, 0);
-  for (int kind = 0; kind <= SELECT_WAIT; kind++) {
-    uvf_chan_t *chan = chan_of(4);
-    void *items[2] = {ITEM(1), ITEM(2)};
-    uvf_select_case_t cases[2] = {{.chan = chan, .kind = UVF_SELECT_SEND, .item = ITEM(5)},
-                                  {.chan = chan, .kind = UVF_SELECT_RECV}};
-    blocker_t b = {.kind = kind, .ctx = ctx, .chan = chan, .items = items, .n = 2, .cases = cases};
-    put(chan, 7, 8); /* both room and items */
-    blocker_start(&b);
-    blocker_join(&b);
-    assert_int_equal(b.result, UV_ETIMEDOUT);
-    if (kind >= SEND_MANY_WAIT) assert_int_equal(b.n, kind == SELECT_WAIT ? 2 : 0);
-    take(chan, 7, 8);
-    assert_nothing_there(chan, UV_EAGAIN);
-    uvf_chan_release(chan);
-  }
-  uvf_ctx_release(ctx);
-}
-
-static void a_close_wakes_all(void **state) {
-  fixture_t *f = *state;
-  enum { N = 12 };
-  for (int sending = 0; sending < 2; sending++) {
-    uvf_chan_t *chan = chan_of(0);
-    blocker_t b[N];
-    for (int i = 0; i < N; i++) {
-      b[i] = (blocker_t){.kind = sending ? SEND_WAIT : RECV_WAIT, .ctx = f->root, .chan = chan};
-      blocker_start(&b[i]);
-    }
-    await_waiting(chan, sending ? N : 0, sending ? 0 : N);
-    uvf_chan_close(chan);
-    for (int i = 0; i < N; i++) blocker_join(&b[i]);
-    for (int i = 0; i < N; i++) assert_int_equal(b[i].result, sending ? UV_EPIPE : UV_EOF);
-    uvf_chan_release(chan);
-  }
-}
 
 /* --- a loop that is held in a callback --- */
 
@@ -585,6 +309,111 @@ static void a_cancel_and_a_partner_at_once_agree_on_where_the_item_is(void **sta
   lane_stop(&lane);
 }
 
+enum { LATE_WAIT, LATE_MANY, LATE_SELECT_WAIT, LATE_REQ, LATE_EACH, LATE_SELECT, LATE_KINDS };
+
+typedef struct late_s {
+  union {
+    uvf_chan_req_t req;
+    uvf_chan_each_t each;
+    uvf_select_t sel;
+  } u; /* first */
+  int kind, sends;
+  uvf_ctx_t *ctx;
+  uvf_chan_t *chan;
+  lane_t *lane;
+  uvf_select_case_t cases[1];
+  int got, status;
+  gate_t done;
+} late_t;
+
+static void late_end(late_t *late, int status) {
+  late->got += status == 0;
+  late->status = status;
+  gate_open(&late->done, 1);
+}
+
+static void late_thread(void *arg) {
+  late_t *late = arg;
+  void *item[2] = {ITEM(9), ITEM(10)};
+  size_t n;
+  int rc;
+  switch (late->kind) {
+    case LATE_WAIT:
+      rc = late->sends ? uvf_chan_send_wait(late->ctx, late->chan, item[0])
+                       : uvf_chan_recv_wait(late->ctx, late->chan, item);
+      break;
+    case LATE_MANY:
+      rc = late->sends ? uvf_chan_send_many_wait(late->ctx, late->chan, item, 2, &n)
+                       : uvf_chan_recv_many_wait(late->ctx, late->chan, item, 2, &n);
+      if (n > 0) rc = 0;
+      break;
+    default: rc = uvf_select_wait(late->ctx, late->cases, 1, &n); break;
+  }
+  late_end(late, rc);
+}
+
+static void late_on_req(uvf_chan_req_t *req, int status) { late_end((late_t *)(void *)req, status); }
+static void late_on_select(uvf_select_t *sel, int status) { late_end((late_t *)(void *)sel, status); }
+static void late_on_end(uvf_chan_each_t *each, int status) { late_end((late_t *)(void *)each, status); }
+static void late_on_items(uvf_chan_each_t *each, void *const *items, size_t n) {
+  (void)items;
+  ((late_t *)(void *)each)->got += (int)n;
+}
+
+static void late_context(void *arg) {
+  late_t *late = arg;
+  if (uvf_ctx_with_cancel(late->lane->root, &late->ctx) != 0) abort();
+}
+
+static void late_start(void *arg) {
+  late_t *late = arg;
+  int rc = 0;
+  if (late->kind == LATE_REQ && late->sends) {
+    rc = uvf_chan_send(late->ctx, &late->u.req, late->chan, ITEM(9), late_on_req);
+  } else if (late->kind == LATE_REQ) {
+    rc = uvf_chan_recv(late->ctx, &late->u.req, late->chan, late_on_req);
+  }
+  if (late->kind == LATE_EACH) rc = uvf_chan_each(late->ctx, &late->u.each, late->chan, 0, late_on_items, late_on_end);
+  if (late->kind == LATE_SELECT) rc = uvf_select_start(late->ctx, &late->u.sel, late->cases, 1, late_on_select);
+  if (rc != 0) abort();
+}
+
+static void what_is_done_after_a_cancel_never_meets_whom_it_ended_whenever_that_began(void **state) {
+  lane_t lane;
+  uint64_t seed = test_seed();
+  size_t rounds = test_scaled(3000, 6);
+  int wrong = 0;
+  (void)state;
+  lane_start(&lane);
+  lane_turn(&lane);
+  for (size_t i = 0; i < rounds; i++) {
+    late_t late = {.kind = (int)(i % LATE_KINDS), .lane = &lane, .chan = chan_of(8)};
+    uv_thread_t thread;
+    late.sends = late.kind != LATE_EACH && test_rand(&seed) % 2;
+    gate_init(&late.done);
+    late.cases[0] =
+        (uvf_select_case_t){.chan = late.chan, .kind = late.sends ? UVF_SELECT_SEND : UVF_SELECT_RECV, .item = ITEM(9)};
+    if (late.sends) put(late.chan, 1, 8);
+    lane_call(&lane, late_context, &late);
+    if (late.kind < LATE_REQ) assert_int_equal(uv_thread_create(&thread, late_thread, &late), 0);
+    if (late.kind >= LATE_REQ) lane_post(&lane, late_start, &late);
+    for (uint64_t k = test_rand(&seed) % 30000; k > 0; k--) (void)uvf_ctx_err(late.ctx);
+    uvf_ctx_cancel(late.ctx);
+    if (late.sends) take(late.chan, 1, 1);
+    if (!late.sends) put(late.chan, 1, 1);
+    gate_pass(&late.done);
+    if (late.kind < LATE_REQ) assert_int_equal(uv_thread_join(&thread), 0);
+    if (late.kind >= LATE_REQ) lane_wait(&lane);
+    wrong += late.status != UV_ECANCELED || late.got != 0 || uvf_chan_length(late.chan) != (late.sends ? 7 : 1);
+    uvf_ctx_release(late.ctx);
+    lane_call(&lane, lane_nothing, NULL);
+    uvf_chan_release(late.chan);
+    gate_destroy(&late.done);
+  }
+  lane_stop(&lane);
+  assert_int_equal(wrong, 0);
+}
+
 /* --- what is seen --- */
 
 typedef struct parcel_s {
@@ -673,6 +502,60 @@ static void what_is_sent_as_many_stands_together(void **state) {
   uvf_chan_release(chan);
 }
 
+/* --- a loop that closes --- */
+
+typedef struct stream_s {
+  uvf_chan_t *chan;
+  uint32_t stop;
+  int sent;
+} stream_t;
+
+static void send_on_and_on(void *arg) {
+  stream_t *s = arg;
+  while (uvf__u32_load(&s->stop) == 0) {
+    if (uvf_chan_try_send(s->chan, ITEM(s->sent + 1)) == 0) s->sent++;
+  }
+}
+
+static void a_loop_that_closes_while_others_send_leaves_the_rest_in_the_channel(void **state) {
+  uint64_t seed = test_seed();
+  int rounds = (int)test_scaled(200, 10);
+  static const int consumers[] = {CONSUME_EACH, CONSUME_LANE, CONSUME_SELECT_LANE};
+  (void)state;
+  for (int i = 0; i < rounds; i++) {
+    enum { ROOM = 1 << 20 };
+    lane_t lane;
+    stream_t stream = {.chan = chan_of((size_t)(i % 4) * 10)};
+    worker_t w = {.kind = consumers[i % 3], .chan = {stream.chan, NULL}, .lane = &lane, .n = ROOM};
+    uv_thread_t thread;
+    void *item;
+    int next = 0;
+    w.got = malloc(ROOM * sizeof *w.got);
+    assert_non_null(w.got);
+    gate_init(&w.done);
+    lane_start(&lane);
+    lane_call(&lane, worker_on_lane, &w);
+    assert_int_equal(uv_thread_create(&thread, send_on_and_on, &stream), 0);
+    for (uint64_t k = test_rand(&seed) % 100000; k > 0; k--) (void)uvf__u32_load(&stream.stop);
+    lane_stop(&lane);
+    uvf__u32_store(&stream.stop, 1);
+    assert_int_equal(uv_thread_join(&thread), 0);
+    gate_pass(&w.done);
+    assert_int_equal(w.status, UV_ECANCELED);
+    assert_true(w.at <= ROOM);
+    while (next < w.at) {
+      assert_int_equal(w.got[next], next + 1);
+      next++;
+    }
+    while (uvf_chan_try_recv(stream.chan, &item) == 0) assert_int_equal(NUMBER(item), ++next);
+    assert_int_equal(next, stream.sent);
+    assert_waiting(stream.chan, 0, 0, 0);
+    gate_destroy(&w.done);
+    free(w.got);
+    uvf_chan_release(stream.chan);
+  }
+}
+
 /* --- crowds --- */
 
 static void crowds_of_every_kind_lose_nothing_and_double_nothing(void **state) {
@@ -701,25 +584,16 @@ static void crowds_of_every_kind_lose_nothing_and_double_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      unit(a_blocked_receiver_gets_the_item_of_whoever_sends),
-      unit(a_blocked_senders_item_is_taken_by_whoever_receives),
-      unit(what_need_not_wait_does_not),
-      unit(null_arguments_are_refused),
-      unit(blocked_threads_are_served_in_the_order_they_came),
-      unit(many_are_sent_by_blocking_as_often_as_it_takes),
-      unit(a_close_amid_many_says_how_many_went_in),
-      unit(many_are_received_after_blocking_for_the_first),
-      unit(everything_that_ends_a_blocked_thread),
-      unit(under_a_context_that_is_over_nothing_is_sent_or_received),
-      unit(a_close_wakes_all),
       unit(a_deadline_ends_a_blocked_thread_while_the_loop_is_stuck),
       unit(a_thousand_items_for_a_loop_that_is_busy_elsewhere_wake_it_once),
       unit(a_thousand_items_for_a_loop_that_sleeps_or_is_busy_make_one_wake_up),
       unit(items_for_a_loop_that_stands_in_a_callback_of_ours_need_no_wake_up),
       unit(who_cancels_and_then_sends_never_reaches_whom_it_cancelled),
       unit(a_cancel_and_a_partner_at_once_agree_on_where_the_item_is),
+      unit(what_is_done_after_a_cancel_never_meets_whom_it_ended_whenever_that_began),
       unit(what_was_done_before_a_send_or_a_close_is_seen_behind_it),
       unit(what_is_sent_as_many_stands_together),
+      unit(a_loop_that_closes_while_others_send_leaves_the_rest_in_the_channel),
       unit(crowds_of_every_kind_lose_nothing_and_double_nothing),
   };
   return test_run(tests);

@@ -37,6 +37,11 @@ static inline void on_result(uvf_wait_t *wait, int status) {
   on_note(wait, status);
 }
 
+static inline void flight_open(uvf_flight_t *flight, uvf_ctx_t *ctx) {
+  memset(flight, 0xa5, sizeof *flight);
+  assert_int_equal(uvf_flight_init(flight, ctx), 0);
+}
+
 static inline int ask_len(caller_t *caller, uvf_ctx_t *ctx, uvf_flight_t *flight, const void *key, size_t len,
                           desk_t *desk) {
   note_init(&caller->note, 0, NULL);

@@ -410,7 +410,7 @@ static void try_go_is_refused_while_the_limit_is_reached_and_nothing_happened(vo
 
 static void under_a_limit_of_0_tasks_wait_for_the_end_of_the_context(void **state) {
   fixture_t *f = *state;
-  uvf_ctx_t *parent = timeout_of(f->root, 10);
+  uvf_ctx_t *parent = timeout_of(f->root, 250);
   group_open(parent, 0);
   assert_int_equal(uvf_group_set_limit(&k.group, 0), 0);
   for (int i = 0; i < 6; i++) note_go(&k.notes[i], i % 2);

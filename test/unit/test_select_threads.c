@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Selects that meet across threads and loops: nobody deadlocks, each deal has two sides, and no item is lost or doubled.
+ * Selects that meet across threads and loops: nobody deadlocks, each deal has two sides, and no item is lost or
+ * doubled.
  */
 #include "unit/chan_crowd.h"
 

@@ -197,7 +197,7 @@ static void the_end_of_the_context_given_ends_all_with_its_err(void **state) {
       uvf_ctx_t *ctx;
       int wanted = ender == 1 ? UV_ETIMEDOUT : UV_ECANCELED;
       assert_int_equal(uvf_ctx_background(&f->loop, &root), 0);
-      ctx = ender == 1 ? timeout_of(root, 5) : child_of(root);
+      ctx = ender == 1 ? timeout_of(root, when == 2 ? 250 : 5) : child_of(root);
       prepare();
       for (int i = 0; i < N; i++) s.servers[i].stop_status = i == 2 ? -9 : 0; /* too late to count */
       for (int step = 0; step <= when; step++) {
@@ -205,7 +205,7 @@ static void the_end_of_the_context_given_ends_all_with_its_err(void **state) {
         if (step == 2) turn(&f->loop);
         if (step < when) continue;
         if (ender == 0) uvf_ctx_cancel_cause(ctx, -4, NULL);
-        if (ender == 1) spin_ns(uvf_ctx_remaining_ns(ctx) + MS_NS);
+        if (ender == 1) uv_sleep((unsigned int)uvf_ctx_remaining_ms(ctx) + 1);
         if (ender == 2) uvf_ctx_close(root, NULL);
       }
       if (when == 0) run_all(ctx);

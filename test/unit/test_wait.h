@@ -60,6 +60,25 @@ static inline void note_init(note_t *note, int id, journal_t *journal) {
     assert_int_equal((note)->wait.status, (wanted));                                                                   \
   } while (0)
 
+/* --- deadlines that come when the test says so --- */
+
+static uint64_t clock_ahead_ns;
+
+static inline uint64_t clock_of_test(void) { return uv_hrtime() + clock_ahead_ns; }
+
+/* An hour is over for ctx's loop: what is due by now is ended, as by its timer. No other thread may look at the clock. */
+static inline void an_hour_passes(uvf_ctx_t *ctx) {
+  clock_ahead_ns += HOUR_NS;
+  uvf__clock_ns = clock_of_test;
+  uvf__hub_run_deadlines(uvf__ctx_hub(ctx));
+}
+
+/* At the end of the test: its loop's wheel does not go back. */
+static inline void clock_of_old(void) {
+  clock_ahead_ns = 0;
+  uvf__clock_ns = uv_hrtime;
+}
+
 /* --- a thread that blocks --- */
 
 typedef struct blocked_s {

@@ -353,7 +353,9 @@ static void joiner_start(joiner_t *j, uv_thread_t *thread, uvf_ctx_t *ctx, uvf_w
   assert_int_equal(uv_thread_create(thread, join_main, j), 0);
 }
 
-static int has_waits(const uvf_waitgroup_t *group) { return (*(volatile const uint64_t *)&group->uvf__word & 2) != 0; }
+static int has_waits(const uvf_waitgroup_t *group) {
+  return (atomic_load((const _Atomic(uint64_t) *)&group->uvf__word) & 2) != 0;
+}
 
 static void await_waits(uvf_waitgroup_t *group) {
   while (!has_waits(group)) uv_sleep(0);
@@ -397,13 +399,12 @@ static void on_the_thread_of_a_loop_join_never_blocks(void **state) {
   uvf_waitgroup_init(&group);
   turn(&f->loop);
   uvf_waitgroup_close(&group);
-  assert_int_equal(uvf_waitgroup_join(f->root, &group), 0); /* it need not wait */
+  if (!test_rules_on()) assert_int_equal(uvf_waitgroup_join(f->root, &group), 0); /* it need not wait */
   uvf_waitgroup_add(&group, 1);
   if (test_rules_on()) {
     const char *rule = test_expect_rule(join_here, args);
     assert_non_null(rule);
     assert_memory_equal(rule, "uvf_waitgroup_join: ", 20);
-    /* The frame that the rule was broken in is gone, and its place in the queue with it: the object is not used again. */
   } else {
     join_here(args);
     assert_int_equal(join_result, UV_EPERM);
