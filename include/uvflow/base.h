@@ -18,7 +18,9 @@
  *  who ends an operation: whoever makes its one atomic claim first; nobody changes the status afterwards
  *  who claimed      | status in the callback
  *  -----------------+------------------------------------------------------------------------------------------
- *  completion       | its result; but if its own context has ended by then, that context's err
+ *  completion       | its result. It looks at its own context as it claims: if that has ended, the context's err, and
+ *                   | it has had no effect: nothing was received, acquired or taken. After the claim the result stands,
+ *                   | whatever becomes of the context before the callback
  *  uvf_*_cancel     | UV_ECANCELED; the canceller got 0. A canceller that came too late got UV_EBUSY and changed
  *                   | nothing
  *  the context      | the context's err: UV_ECANCELED or UV_ETIMEDOUT

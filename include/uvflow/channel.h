@@ -39,6 +39,8 @@
  *
  *  - First in, first out. Waiting senders and waiting receivers are served in the order they came; a new one never
  *    overtakes. One sender's items arrive in the order of its sends. Of several receivers each gets its turn.
+ *  - Under a context that is over a send or receive fails with its err, though there were room or an item. (The try_
+ *    functions have no context.)
  *  - Whoever waits is ended by its context, its deadline or uvf_op_cancel as every operation is, and leaves no gap.
  *  - Happens-before: what was done before a send is seen by who receives the item; what was done before a close by who
  *    gets UV_EOF or UV_EPIPE; and a receive that made room by the sender it made room for.
@@ -263,7 +265,8 @@ typedef struct uvf_select_s uvf_select_t;
  * n. Items of all other cases are where they were. */
 typedef void (*uvf_select_cb)(uvf_select_t *sel, int status);
 
-/* A select; the caller's memory, and the cases' too: both valid until the callback has been entered. */
+/* A select; the caller's memory, and the cases' too: both valid until the callback has been entered. Ended early by
+ * uvf_op_cancel((uvf_op_t *)sel). */
 struct uvf_select_s {
   UVF_OP_FIELDS
   /* read-only */

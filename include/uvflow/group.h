@@ -48,10 +48,12 @@ struct uvf_group_s {
   /* public */
   void *data;
   /* read-only */
-  uvf_ctx_t *ctx; /* what tasks run under, and what they should start their own things under */
+  uvf_ctx_t *ctx; /* what tasks run under, and what they should start their own things under. Cancel it to give up: the
+                   * tasks end, and are waited for as ever */
   int err;        /* the first error so far, 0 if none */
   size_t active;  /* tasks that run, or are about to */
   size_t waiting; /* tasks that wait for their turn under the limit */
+  const uvf_task_t *first; /* whose error it is, NULL: none; to compare with: its memory may be the caller's again */
   /* private */
   unsigned int uvf__flags;
   size_t uvf__limit;
@@ -72,7 +74,7 @@ typedef int (*uvf_task_fn)(uvf_task_t *task);
 typedef void (*uvf_task_start_cb)(uvf_task_t *task);
 
 /* The end of a task, on the loop thread, exactly once for every go that returned 0: the library's last touch of the
- * task. It comes before the group's waits are told. */
+ * task, which is counted out of group->active by then. It comes before the group's waits are told. */
 typedef void (*uvf_task_end_cb)(uvf_task_t *task, int status);
 
 /* A task; the caller's memory, valid until its end callback has been entered (or, without one, until a wait of the
@@ -105,14 +107,17 @@ UVF_EXTERN int uvf_group_init(uvf_group_t *group, uvf_ctx_t *parent, unsigned in
 UVF_EXTERN int uvf_group_close(uvf_group_t *group);
 
 /* At most n tasks are active at once; more wait for their turn, in the order of their go. UVF_GROUP_NO_LIMIT: no limit.
+ * A task that is active may still be queued for a thread: no more than uvf_work_limit() run on the pool at a time.
  * 0: no task is ever let through (try_go says UV_EAGAIN, go waits for the end of the context).
  * 0, or UV_EBUSY: tasks are active or waiting; nothing changed. UV_EINVAL: NULL. Loop thread. */
 #define UVF_GROUP_NO_LIMIT ((size_t)-1)
 UVF_EXTERN int uvf_group_set_limit(uvf_group_t *group, size_t n);
 
 /* Collects up to max statuses other than 0, in the order they came, in errors[], which is the caller's and must stay
- * valid until the group is closed; uvf_group_errors says how many there are. NULL, 0: no list. 0, or UV_EBUSY: tasks
- * are active or waiting; UV_EINVAL: NULL group, or errors is NULL with max > 0. Loop thread. */
+ * valid until the group is closed; uvf_group_errors says how many there are. Without KEEP_GOING only the first is an
+ * error of its own: it ended the context, and with that the others' status is UV_ECANCELED, whatever they return.
+ * NULL, 0: no list. 0, or UV_EBUSY: tasks are active or waiting; UV_EINVAL: NULL group, or errors is NULL with max > 0.
+ * Loop thread. */
 UVF_EXTERN int uvf_group_keep_errors(uvf_group_t *group, int *errors, size_t max);
 
 /* How many statuses other than 0 there have been; the list holds the first of them. Loop thread. NULL: 0. */
@@ -142,6 +147,10 @@ UVF_EXTERN int uvf_task_done(uvf_task_t *task, int status);
 
 /* For a task's fn on the pool: as uvf_work_err. For one on the loop: the err of its context. */
 UVF_EXTERN int uvf_task_err(const uvf_task_t *task);
+
+/* For a task's fn on the pool: as uvf_work_commit: 0: its status will be what fn returns, whatever ends meanwhile.
+ * UV_ECANCELED: too late. UV_EINVAL: NULL, a task on the loop. */
+UVF_EXTERN int uvf_task_commit(uvf_task_t *task);
 
 /* Waits until no task is active or waiting, under a context of the waiter's choice. The status is the group's first
  * error, 0 if there was none; or the err of ctx: then the tasks go on. If no task is there it calls back at once (not
@@ -200,7 +209,8 @@ UVF_EXTERN int uvf_waitgroup_done(uvf_waitgroup_t *group);
 UVF_EXTERN int uvf_waitgroup_enter(uvf_waitgroup_t *group, uvf_waitgroup_entry_t *entry, const char *name);
 UVF_EXTERN int uvf_waitgroup_leave(uvf_waitgroup_entry_t *entry);
 
-/* From now on waits may end. 1: it was open; 0: it was closed already (or NULL). Any thread. As TaskTracker's close. */
+/* From now on waits may end. It refuses nothing: what comes is counted still. 1: it was open; 0: it was closed already
+ * (or NULL). Any thread. As TaskTracker's close. */
 UVF_EXTERN int uvf_waitgroup_close(uvf_waitgroup_t *group);
 
 /* Undoes close. 1: it was closed; 0: it was open already (or NULL). Any thread. */
@@ -282,9 +292,15 @@ struct uvf_services_s {
  * is cancelled inside the call that says the first has ended; its cause is that status, UV_ECANCELED if it was 0.
  * 0: cb will come (n == 0: with 0, or the err of ctx). UV_EINVAL: a NULL argument or start function (n == 0: list may
  * be NULL). UV_ENOMEM: nothing happened. Misuse: services that run already; the wrong thread.
- * To stop them all: cancel a context of your own above. */
+ * To stop them all by hand: uvf_services_stop, or the end of ctx. Memory that a service's handles are in may be needed
+ * until their close callbacks, which can be later than cb. */
 UVF_EXTERN int uvf_services_run(uvf_ctx_t *ctx, uvf_services_t *services, uvf_service_t *list, size_t n,
                                 uvf_services_cb cb);
+
+/* Ends them all on purpose: as if ctx had been cancelled, but that is not what cb says: its status is the first that
+ * was not 0 of the services, 0 if all ended with 0. Does nothing if they are ending already. Loop thread, until cb has
+ * been entered. Calls nothing back inside. 0. UV_EINVAL: NULL. */
+UVF_EXTERN int uvf_services_stop(uvf_services_t *services);
 
 /* The service has ended, with status. Loop thread; once for each that started; may be called inside its start function
  * just before that returns 0. 0. UV_EINVAL: NULL; not running: that is misuse. */

@@ -238,7 +238,8 @@ typedef struct uvf_limiter_wait_s uvf_limiter_wait_t;
 /* As uvf_wait_cb. */
 typedef void (*uvf_limiter_cb)(uvf_limiter_wait_t *wait, int status);
 
-/* A wait for tokens; the caller's memory until its callback has been entered. */
+/* A wait for tokens; the caller's memory until its callback has been entered. Ended early by
+ * uvf_op_cancel((uvf_op_t *)wait). */
 struct uvf_limiter_wait_s {
   UVF_OP_FIELDS
   /* private */
@@ -294,13 +295,14 @@ UVF_EXTERN double uvf_limiter_tokens(uvf_limiter_t *limiter);
 /* Makes an object for the pool: 0 and *object, or a negative code. On the thread of the get; for one that waits, on
  * that of the discard or failed get whose place it has; no lock is held. Must not wait (make a half-open connection,
  * and open it as its first user). */
-typedef int (*uvf_pool_create_cb)(void **object, void *arg);
+typedef int (*uvf_objpool_create_cb)(void **object, void *arg);
 
 /* Frees one. No lock is held. */
-typedef void (*uvf_pool_destroy_cb)(void *object, void *arg);
+typedef void (*uvf_objpool_destroy_cb)(void *object, void *arg);
 
-/* At most `max` objects that are used again and again: connections, buffers. */
-typedef struct uvf_pool_s {
+/* At most `max` objects that are used again and again: connections, buffers. (Has nothing to do with libuv's thread
+ * pool, which is what "the pool" means elsewhere.) */
+typedef struct uvf_objpool_s {
   /* private */
   uint32_t uvf__lock;
   size_t uvf__max;
@@ -308,32 +310,32 @@ typedef struct uvf_pool_s {
   size_t uvf__making;
   size_t uvf__idle;
   void **uvf__objects;
-  uvf_pool_create_cb uvf__create;
-  uvf_pool_destroy_cb uvf__destroy;
+  uvf_objpool_create_cb uvf__create;
+  uvf_objpool_destroy_cb uvf__destroy;
   void *uvf__arg;
   uvf__queue_t uvf__waits;
-} uvf_pool_t;
+} uvf_objpool_t;
 
 /* Nothing is made yet. 0. UV_EINVAL: NULL (arg may be), max 0. UV_ENOMEM: nothing happened. */
-UVF_EXTERN int uvf_pool_init(uvf_pool_t *pool, size_t max, uvf_pool_create_cb create, uvf_pool_destroy_cb destroy,
-                             void *arg);
+UVF_EXTERN int uvf_objpool_init(uvf_objpool_t *pool, size_t max, uvf_objpool_create_cb create,
+                                uvf_objpool_destroy_cb destroy, void *arg);
 
 /* Frees what is idle. All objects must be back and nobody wait. 0; UV_EINVAL: NULL; UV_EBUSY: misuse. */
-UVF_EXTERN int uvf_pool_destroy(uvf_pool_t *pool);
+UVF_EXTERN int uvf_objpool_destroy(uvf_objpool_t *pool);
 
 /* An object: the one put back last, or a new one while there are fewer than max, else waits for one to come back. The
  * callback has it in wait->value; status also: what create returned: it fails this one get, and the next one that waits
  * has the place. */
-UVF_EXTERN int uvf_pool_get(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_pool_t *pool, uvf_wait_cb cb);
-UVF_EXTERN int uvf_pool_get_wait(uvf_ctx_t *ctx, uvf_pool_t *pool, void **object);
-UVF_EXTERN int uvf_pool_try_get(uvf_pool_t *pool, void **object);
+UVF_EXTERN int uvf_objpool_get(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_objpool_t *pool, uvf_wait_cb cb);
+UVF_EXTERN int uvf_objpool_get_wait(uvf_ctx_t *ctx, uvf_objpool_t *pool, void **object);
+UVF_EXTERN int uvf_objpool_try_get(uvf_objpool_t *pool, void **object);
 
 /* Gives an object back: to the first that waits. Any thread. 0. UV_EINVAL: NULL pool; more than were taken: misuse. */
-UVF_EXTERN int uvf_pool_put(uvf_pool_t *pool, void *object);
+UVF_EXTERN int uvf_objpool_put(uvf_objpool_t *pool, void *object);
 
 /* Gives back an object that is broken: it is destroyed, and the first that waits gets a new one made, inside this call.
  * Codes as put. */
-UVF_EXTERN int uvf_pool_discard(uvf_pool_t *pool, void *object);
+UVF_EXTERN int uvf_objpool_discard(uvf_objpool_t *pool, void *object);
 
 /* --- snapshot --------------------------------------------------------------------------------- */
 
@@ -381,7 +383,7 @@ UVF_EXTERN void uvf_snapshot_put(uvf_snapshot_t *snapshot, uvf_snapshot_ref_t *r
 #define uvf_once_enter(...) UVF__AT(uvf_once_enter(__VA_ARGS__))
 #define uvf_flight_do(...) UVF__AT(uvf_flight_do(__VA_ARGS__))
 #define uvf_limiter_wait(...) UVF__AT(uvf_limiter_wait(__VA_ARGS__))
-#define uvf_pool_get(...) UVF__AT(uvf_pool_get(__VA_ARGS__))
+#define uvf_objpool_get(...) UVF__AT(uvf_objpool_get(__VA_ARGS__))
 
 #ifdef __cplusplus
 }

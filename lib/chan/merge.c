@@ -141,22 +141,22 @@ static lanes_t *lanes_new(uvf_chan_merge_t *merge, uvf_chan_t *const *inputs, si
 int uvf_chan_merge(uvf_ctx_t *ctx, uvf_chan_merge_t *merge, uvf_chan_t *const *inputs, size_t n, uvf_chan_t *out,
                    uvf_chan_merge_cb cb) {
   lanes_t *lanes;
+  uvf_ctx_t *own;
   int err;
   if (ctx == NULL || merge == NULL || out == NULL || cb == NULL || (inputs == NULL && n > 0)) return UV_EINVAL;
   for (size_t i = 0; i < n; i++) {
     if (inputs[i] == NULL || inputs[i] == out) return UV_EINVAL;
   }
+  err = uvf_ctx_with_cancel(ctx, &own);
+  if (err != 0) return err;
   lanes = lanes_new(merge, inputs, n);
-  if (lanes == NULL) return UV_ENOMEM;
-  err = uvf_ctx_with_cancel(ctx, &merge->ctx);
-  if (err == 0) {
-    err = uvf_ctx_on_done(merge->ctx, &lanes->over, on_over);
-    if (err != 0) uvf_ctx_release(merge->ctx);
-  }
+  err = lanes != NULL ? uvf_ctx_on_done(own, &lanes->over, on_over) : UV_ENOMEM;
   if (err != 0) {
     uvf__free(lanes);
+    uvf_ctx_release(own);
     return err;
   }
+  merge->ctx = own;
   merge->status = 0;
   merge->count = 0;
   merge->uvf__cb = cb;

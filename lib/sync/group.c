@@ -50,11 +50,12 @@ static void cancel_after_wait(uvf_group_t *group) {
 
 /* --- the end of a task ------------------------------------------------------------------------ */
 
-static void note_error(uvf_group_t *group, int status) {
+static void note_error(uvf_group_t *group, const uvf_task_t *task, int status) {
   if (group->uvf__nerrors < group->uvf__errors_max) group->uvf__errors[group->uvf__nerrors] = status;
   group->uvf__nerrors++;
   if (group->err != 0) return;
   group->err = status;
+  group->first = task;
   if (!(group->uvf__flags & UVF_GROUP_KEEP_GOING)) uvf_ctx_cancel_cause(group->ctx, status, NULL);
 }
 
@@ -105,7 +106,7 @@ static void end_task(uvf_task_t *task, int status) {
   int gone = 0;
   task->status = status;
   task->uvf__step = ENDED;
-  if (status != 0) note_error(group, status);
+  if (status != 0) note_error(group, task, status);
   if (had_turn) {
     group->active--;
     serve_turns(group);
@@ -186,6 +187,10 @@ int uvf_task_done(uvf_task_t *task, int status) {
 int uvf_task_err(const uvf_task_t *task) {
   if (task == NULL) return UV_EINVAL;
   return task->uvf__fn != NULL ? uvf_work_err(&task->uvf__work) : uvf__ctx_err(task->ctx);
+}
+
+int uvf_task_commit(uvf_task_t *task) {
+  return task != NULL && task->uvf__fn != NULL ? uvf_work_commit(&task->uvf__work) : UV_EINVAL;
 }
 
 /* --- tasks on the pool ------------------------------------------------------------------------ */
@@ -329,6 +334,7 @@ int uvf_group_init(uvf_group_t *group, uvf_ctx_t *parent, unsigned int flags) {
   if (err != 0) return err;
   group->ctx = ctx;
   group->err = 0;
+  group->first = NULL;
   group->active = 0;
   group->waiting = 0;
   group->uvf__flags = flags;

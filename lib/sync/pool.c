@@ -26,19 +26,19 @@
 #include "sync/sync.h"
 #include "uvflow.h"
 
-static void make_started(uvf_pool_t *pool) {
+static void make_started(uvf_objpool_t *pool) {
   pool->uvf__made++;
   pool->uvf__making++;
 }
 
 /* A slot in our hands has got its object: that is out from now on. */
-static void make_done(uvf_pool_t *pool) {
+static void make_done(uvf_objpool_t *pool) {
   uvf__lock(&pool->uvf__lock);
   pool->uvf__making--;
   uvf__unlock(&pool->uvf__lock);
 }
 
-static int create(uvf_pool_t *pool, void **object) {
+static int create(uvf_objpool_t *pool, void **object) {
   void *made = NULL;
   int rc = pool->uvf__create(&made, pool->uvf__arg);
   *object = rc == 0 ? made : NULL;
@@ -46,7 +46,7 @@ static int create(uvf_pool_t *pool, void **object) {
 }
 
 /* Who gets the slot in our hands; NULL: nobody waits, it is given up. */
-static uvf_wait_t *slot_next(uvf_pool_t *pool, uvf__told_t *told) {
+static uvf_wait_t *slot_next(uvf_objpool_t *pool, uvf__told_t *told) {
   uvf__waiter_t *w;
   uvf__told_init(told);
   uvf__lock(&pool->uvf__lock);
@@ -60,7 +60,7 @@ static uvf_wait_t *slot_next(uvf_pool_t *pool, uvf__told_t *told) {
 }
 
 /* Passes the slot in our hands on. `failed`: our own operation, whose create failed, or NULL; it is told on the way. */
-static void slot_pass(uvf_pool_t *pool, uvf_op_t *failed, int status) {
+static void slot_pass(uvf_objpool_t *pool, uvf_op_t *failed, int status) {
   uvf__told_t told;
   uvf_wait_t *wait = slot_next(pool, &told);
   if (failed != NULL) uvf__wait_now(failed, status);
@@ -79,7 +79,7 @@ static void slot_pass(uvf_pool_t *pool, uvf_op_t *failed, int status) {
 }
 
 /* Under the lock: 1: *object is an idle one. 0: there is a slot in our hands to make one. UV_EAGAIN: neither. */
-static int pick(uvf_pool_t *pool, void **object) {
+static int pick(uvf_objpool_t *pool, void **object) {
   if (pool->uvf__waits.first != NULL) return UV_EAGAIN; /* nobody overtakes */
   if (pool->uvf__idle > 0) {
     *object = pool->uvf__objects[--pool->uvf__idle];
@@ -94,7 +94,7 @@ static int pick(uvf_pool_t *pool, void **object) {
 
 static int withdraw(uvf_op_t *op) {
   uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
-  uvf_pool_t *pool = wait->uvf__object;
+  uvf_objpool_t *pool = wait->uvf__object;
   uvf__lock(&pool->uvf__lock);
   uvf__queue_remove(&pool->uvf__waits, &wait->uvf__waiter);
   uvf__unlock(&pool->uvf__lock);
@@ -106,7 +106,7 @@ static const uvf__op_type_t type = {
 
 static void start(uvf_wait_t *wait) {
   uvf_op_t *op = uvf__wait_op(wait);
-  uvf_pool_t *pool = wait->uvf__object;
+  uvf_objpool_t *pool = wait->uvf__object;
   int rc;
   int got;
   uvf__lock(&pool->uvf__lock);
@@ -126,16 +126,16 @@ static void start(uvf_wait_t *wait) {
   uvf__wait_now(op, 0);
 }
 
-int(uvf_pool_get)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_pool_t *pool, uvf_wait_cb cb) {
-  return uvf__wait_request(ctx, wait, &type, pool, 0, cb, start, "uvf_pool_get");
+int(uvf_objpool_get)(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_objpool_t *pool, uvf_wait_cb cb) {
+  return uvf__wait_request(ctx, wait, &type, pool, 0, cb, start, "uvf_objpool_get");
 }
 
-int uvf_pool_get_wait(uvf_ctx_t *ctx, uvf_pool_t *pool, void **object) {
+int uvf_objpool_get_wait(uvf_ctx_t *ctx, uvf_objpool_t *pool, void **object) {
   if (object == NULL) return UV_EINVAL;
-  return uvf__wait_blocking(ctx, &type, pool, 0, object, start, "uvf_pool_get_wait");
+  return uvf__wait_blocking(ctx, &type, pool, 0, object, start, "uvf_objpool_get_wait");
 }
 
-int uvf_pool_try_get(uvf_pool_t *pool, void **object) {
+int uvf_objpool_try_get(uvf_objpool_t *pool, void **object) {
   void *made = NULL;
   int got;
   int rc;
@@ -159,9 +159,9 @@ int uvf_pool_try_get(uvf_pool_t *pool, void **object) {
 /* --- back ----------------------------------------------------------------------------------------- */
 
 /* Under the lock: is anything with users? */
-static int is_out(const uvf_pool_t *pool) { return pool->uvf__made > pool->uvf__idle + pool->uvf__making; }
+static int is_out(const uvf_objpool_t *pool) { return pool->uvf__made > pool->uvf__idle + pool->uvf__making; }
 
-int uvf_pool_put(uvf_pool_t *pool, void *object) {
+int uvf_objpool_put(uvf_objpool_t *pool, void *object) {
   uvf__told_t told;
   int out;
   if (pool == NULL) return UV_EINVAL;
@@ -177,19 +177,19 @@ int uvf_pool_put(uvf_pool_t *pool, void *object) {
     }
   }
   uvf__unlock(&pool->uvf__lock);
-  UVF__RULE(out, "uvf_pool_put", "more objects come back than were taken");
+  UVF__RULE(out, "uvf_objpool_put", "more objects come back than were taken");
   uvf__tell(&told);
   return out ? 0 : UV_EINVAL;
 }
 
-int uvf_pool_discard(uvf_pool_t *pool, void *object) {
+int uvf_objpool_discard(uvf_objpool_t *pool, void *object) {
   int out;
   if (pool == NULL) return UV_EINVAL;
   uvf__lock(&pool->uvf__lock);
   out = is_out(pool);
   if (out) pool->uvf__making++;
   uvf__unlock(&pool->uvf__lock);
-  UVF__RULE(out, "uvf_pool_discard", "more objects come back than were taken");
+  UVF__RULE(out, "uvf_objpool_discard", "more objects come back than were taken");
   if (!out) return UV_EINVAL;
   pool->uvf__destroy(object, pool->uvf__arg);
   slot_pass(pool, NULL, 0);
@@ -198,8 +198,8 @@ int uvf_pool_discard(uvf_pool_t *pool, void *object) {
 
 /* --- life ----------------------------------------------------------------------------------------- */
 
-int uvf_pool_init(uvf_pool_t *pool, size_t max, uvf_pool_create_cb create_cb, uvf_pool_destroy_cb destroy_cb,
-                  void *arg) {
+int uvf_objpool_init(uvf_objpool_t *pool, size_t max, uvf_objpool_create_cb create_cb,
+                     uvf_objpool_destroy_cb destroy_cb, void *arg) {
   void **objects;
   if (pool == NULL || max == 0 || create_cb == NULL || destroy_cb == NULL) return UV_EINVAL;
   if (max > SIZE_MAX / sizeof *objects) return UV_ENOMEM;
@@ -218,13 +218,13 @@ int uvf_pool_init(uvf_pool_t *pool, size_t max, uvf_pool_create_cb create_cb, uv
   return 0;
 }
 
-int uvf_pool_destroy(uvf_pool_t *pool) {
+int uvf_objpool_destroy(uvf_objpool_t *pool) {
   int busy;
   if (pool == NULL) return UV_EINVAL;
   uvf__lock(&pool->uvf__lock);
   busy = pool->uvf__waits.first != NULL || pool->uvf__made > pool->uvf__idle;
   uvf__unlock(&pool->uvf__lock);
-  UVF__RULE(!busy, "uvf_pool_destroy", "somebody waits for an object, or has one");
+  UVF__RULE(!busy, "uvf_objpool_destroy", "somebody waits for an object, or has one");
   if (busy) return UV_EBUSY;
   while (pool->uvf__idle > 0) pool->uvf__destroy(pool->uvf__objects[--pool->uvf__idle], pool->uvf__arg);
   uvf__free(pool->uvf__objects);

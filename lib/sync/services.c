@@ -6,7 +6,7 @@
  * is a task of a group that keeps going: the group counts, this file judges.
  *
  * Invariants
- * 1. The first end, of a service or of the context given, is noted once (`uvf__ending`) and cancels the context of all;
+ * 1. The first end, of a service, of the context given, or a stop, is noted once (`uvf__ending`) and cancels the context of all;
  *    which of the two came first is told by that context's err at the moment the first service ends.
  * 2. A service that was started is RUNNING until uvf_service_ended (or a failing start) has ended it; its task is done
  *    in the same call. One whose turn comes when the context is over is never started, and says nothing about the
@@ -114,6 +114,17 @@ int uvf_services_run(uvf_ctx_t *ctx, uvf_services_t *services, uvf_service_t *li
     service->uvf__step = WAITING;
     (uvf_group_go_loop)(group, &service->uvf__task, on_start, on_end);
   }
+  return 0;
+}
+
+int uvf_services_stop(uvf_services_t *services) {
+  int err;
+  if (services == NULL) return UV_EINVAL;
+  err = uvf__hub_enter(uvf__ctx_hub(services->ctx), "uvf_services_stop");
+  if (err != 0 || services->uvf__ending) return err;
+  if (uvf_ctx_err(services->ctx) != 0) return 0; /* its parent was first: the first end will say so */
+  services->uvf__ending = 1;
+  uvf_ctx_cancel(services->ctx);
   return 0;
 }
 

@@ -186,7 +186,6 @@ const bench_row_t bench_group_rows[] = {
     {.name = "group-pool-100-w4",
      .title = "group of 100 empty pool tasks, 4 workers",
      .what = POOL_WHAT,
-     .goal = 20000,
      .impls = {&ours_on_pool, &raw_on_pool},
      .size = 100,
      .workers = 4},

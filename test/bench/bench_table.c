@@ -71,7 +71,7 @@ void bench_table_begin(const bench_options_t *o) {
 #endif
   print_floors();
   printf("goals were set where a clock read took 47 ns and malloc + free 20: a faster machine reaches them sooner\n");
-  printf("x ours: how many times ours; CPU: of all threads, per operation\n");
+  printf("x ours: how many times the first line of its row; CPU: of all threads, per operation\n");
   printf("best peer: measured elsewhere, on another day; compare only what stands in one row of this run\n\n");
   printf("%s  %-41s %9s  %-21s %9s %7s %8s  %-8s %8s  %s%s\n", BOLD, "row and implementation", "median", "min - max",
          "CPU", "goal", "of goal", "", "x ours", "best peer", PLAIN);

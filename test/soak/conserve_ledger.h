@@ -80,7 +80,7 @@ static int fresh(source_t *s, size_t *number) {
 /* An item to send: one that came back, or a new one. 0: none is left. */
 static int item_take(source_t *s, void **item) {
   size_t number;
-  if (s->nstash == 0 || one_in(&s->dice, 4)) {
+  if (s->nstash == 0 || (s->nstash < STASH / 2 && one_in(&s->dice, 4))) {
     if (fresh(s, &number)) {
       refate(number, NEW, OUT);
       ledger.marks[number] = mark_of(number);
@@ -105,7 +105,7 @@ static void item_back(source_t *s, void *item) {
   size_t number = (size_t)(uintptr_t)item;
   refate(number, OUT, RETURNED);
   HOLDS_FOR(ledger.marks[number] == mark_of(number), number);
-  if (s->nstash < STASH && !one_in(&s->dice, 1024)) s->stash[s->nstash++] = item;
+  if (s->nstash < STASH && !one_in(&s->dice, 128)) s->stash[s->nstash++] = item;
 }
 
 static void item_got(void *item, unsigned char fate) {

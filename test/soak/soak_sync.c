@@ -17,7 +17,7 @@ static const uint64_t sizes[GUARDS] = {SEM_SMALL, SEM_LARGE, 1, SEM_LARGE, POOL_
 static uvf_sem_t sems[2];
 static uvf_mutex_t mutex;
 static uvf_rwlock_t rwlock;
-static uvf_pool_t objects;
+static uvf_objpool_t objects;
 
 /* What is guarded. */
 static struct {
@@ -99,7 +99,8 @@ static int give_back(user_t *user, const hold_t *hold) {
     case MUTEX: return uvf_mutex_unlock(&mutex);
     case RWLOCK: return hold->want == 1 ? uvf_rwlock_rdunlock(&rwlock) : uvf_rwlock_wrunlock(&rwlock);
     case POOL:
-      return one_in(&user->dice, 16) ? uvf_pool_discard(&objects, hold->object) : uvf_pool_put(&objects, hold->object);
+      return one_in(&user->dice, 16) ? uvf_objpool_discard(&objects, hold->object)
+                                     : uvf_objpool_put(&objects, hold->object);
     default:
       if (!one_in(&user->dice, 8)) return uvf_sem_release(&sems[hold->guard], hold->want);
       atomic_fetch_add(&guarded[hold->guard].debts, (size_t)hold->want);
@@ -139,7 +140,7 @@ static int start(uvf_ctx_t *ctx, uvf_wait_t *wait, const hold_t *hold, uvf_wait_
     case MUTEX: return uvf_mutex_lock(ctx, wait, &mutex, cb);
     case RWLOCK:
       return hold->want == 1 ? uvf_rwlock_rdlock(ctx, wait, &rwlock, cb) : uvf_rwlock_wrlock(ctx, wait, &rwlock, cb);
-    case POOL: return uvf_pool_get(ctx, wait, &objects, cb);
+    case POOL: return uvf_objpool_get(ctx, wait, &objects, cb);
     default: return uvf_sem_acquire(ctx, wait, &sems[hold->guard], hold->want, cb);
   }
 }
@@ -148,7 +149,7 @@ static int block(uvf_ctx_t *ctx, hold_t *hold) {
   switch (hold->guard) {
     case MUTEX: return uvf_mutex_lock_wait(ctx, &mutex);
     case RWLOCK: return hold->want == 1 ? uvf_rwlock_rdlock_wait(ctx, &rwlock) : uvf_rwlock_wrlock_wait(ctx, &rwlock);
-    case POOL: return uvf_pool_get_wait(ctx, &objects, &hold->object);
+    case POOL: return uvf_objpool_get_wait(ctx, &objects, &hold->object);
     default: return uvf_sem_acquire_wait(ctx, &sems[hold->guard], hold->want);
   }
 }
@@ -157,7 +158,7 @@ static int try(hold_t *hold) {
   switch (hold->guard) {
     case MUTEX: return uvf_mutex_try_lock(&mutex);
     case RWLOCK: return hold->want == 1 ? uvf_rwlock_try_rdlock(&rwlock) : uvf_rwlock_try_wrlock(&rwlock);
-    case POOL: return uvf_pool_try_get(&objects, &hold->object);
+    case POOL: return uvf_objpool_try_get(&objects, &hold->object);
     default: return uvf_sem_try_acquire(&sems[hold->guard], hold->want);
   }
 }
@@ -305,7 +306,7 @@ static void guards_open(void) {
   assert_int_equal(uvf_sem_init(&sems[LARGE], SEM_LARGE), 0);
   assert_int_equal(uvf_mutex_init(&mutex), 0);
   assert_int_equal(uvf_rwlock_init(&rwlock), 0);
-  assert_int_equal(uvf_pool_init(&objects, POOL_MAX, on_create, on_destroy, &objects), 0);
+  assert_int_equal(uvf_objpool_init(&objects, POOL_MAX, on_create, on_destroy, &objects), 0);
 }
 
 static void guards_close(void) {
@@ -320,7 +321,7 @@ static void guards_close(void) {
   assert_int_equal(uvf_sem_destroy(&sems[LARGE]), 0);
   assert_int_equal(uvf_mutex_destroy(&mutex), 0);
   assert_int_equal(uvf_rwlock_destroy(&rwlock), 0);
-  assert_int_equal(uvf_pool_destroy(&objects), 0);
+  assert_int_equal(uvf_objpool_destroy(&objects), 0);
   assert_int_equal(atomic_load(&objects_live), 0);
 }
 

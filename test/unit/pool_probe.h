@@ -63,36 +63,36 @@ static inline void maker_init(maker_t *maker) {
 }
 
 /* On the heap, so that a sanitizer sees who touches it afterwards. */
-static inline uvf_pool_t *pool_of(size_t max, maker_t *maker) {
-  uvf_pool_t *pool = malloc(sizeof *pool);
+static inline uvf_objpool_t *pool_of(size_t max, maker_t *maker) {
+  uvf_objpool_t *pool = malloc(sizeof *pool);
   assert_non_null(pool);
   memset(pool, 0xdb, sizeof *pool);
   maker_init(maker);
-  assert_int_equal(uvf_pool_init(pool, max, make_thing, destroy_thing, maker), 0);
+  assert_int_equal(uvf_objpool_init(pool, max, make_thing, destroy_thing, maker), 0);
   return pool;
 }
 
-static inline void pool_end(uvf_pool_t *pool, maker_t *maker) {
-  assert_int_equal(uvf_pool_destroy(pool), 0);
+static inline void pool_end(uvf_objpool_t *pool, maker_t *maker) {
+  assert_int_equal(uvf_objpool_destroy(pool), 0);
   assert_int_equal(atomic_load(&maker->made), atomic_load(&maker->destroyed));
   assert_int_equal(atomic_load(&maker->wrong), 0);
   free(pool);
 }
 
-static inline void *taken_from(uvf_pool_t *pool) {
+static inline void *taken_from(uvf_objpool_t *pool) {
   void *object = NULL;
-  assert_int_equal(uvf_pool_try_get(pool, &object), 0);
+  assert_int_equal(uvf_objpool_try_get(pool, &object), 0);
   assert_int_equal(((thing_t *)object)->magic, ALIVE);
   return object;
 }
 
-static inline void get(note_t *note, uvf_ctx_t *ctx, uvf_pool_t *pool, int id, journal_t *journal) {
+static inline void get(note_t *note, uvf_ctx_t *ctx, uvf_objpool_t *pool, int id, journal_t *journal) {
   note_init(note, id, journal);
-  assert_int_equal(uvf_pool_get(ctx, &note->wait, pool, on_note), 0);
+  assert_int_equal(uvf_objpool_get(ctx, &note->wait, pool, on_note), 0);
   assert_int_equal(note->calls, 0); /* never inside */
 }
 
-static inline size_t queued(uvf_pool_t *pool) {
+static inline size_t queued(uvf_objpool_t *pool) {
   size_t n = 0;
   uvf__lock(&pool->uvf__lock);
   for (const uvf__waiter_t *w = pool->uvf__waits.first; w != NULL; w = w->next) n++;
@@ -104,10 +104,10 @@ static inline void pool_cancel_ctx(void *ctx) { uvf_ctx_cancel(ctx); }
 
 static inline int block_for_one(uvf_ctx_t *ctx, void *pool) {
   void *object = NULL;
-  int rc = uvf_pool_get_wait(ctx, pool, &object);
+  int rc = uvf_objpool_get_wait(ctx, pool, &object);
   if (rc != 0) return object == NULL ? rc : UV_EPROTO;
   if (((thing_t *)object)->magic != ALIVE) return UV_EPROTO;
-  return uvf_pool_put(pool, object);
+  return uvf_objpool_put(pool, object);
 }
 
 #endif

@@ -53,6 +53,50 @@ static void a_waiting_request_holds_the_loop_and_is_counted_under_its_context(vo
   uvf_chan_release(chan);
 }
 
+static void no_items(uvf_chan_each_t *each, void *const *items, size_t n) {
+  (void)items;
+  *(int *)each->data = (int)n;
+}
+static void each_ended(uvf_chan_each_t *each, int status) { *(int *)each->data = status; }
+static void select_ended(uvf_select_t *sel, int status) { *(int *)sel->data = status; }
+
+static void a_dump_names_what_waits_and_where_it_was_started(void **state) {
+  fixture_t *f = *state;
+  uvf_chan_t *in = chan_of(0), *out = chan_of(0);
+  uvf_select_case_t cases[1] = {{.chan = in, .kind = UVF_SELECT_RECV}};
+  call_t send = {0}, recv = {0};
+  int each_status = 1, select_status = 1;
+  uvf_chan_each_t each = {.data = &each_status};
+  uvf_select_t sel = {.data = &select_status};
+  static const char *const names[] = {"send", "recv", "each", "select"};
+  char text[4096];
+  size_t n;
+  FILE *file = tmpfile();
+  assert_non_null(file);
+  send_start(&send, f->root, out, ITEM(1));
+  recv_start(&recv, f->root, in);
+  assert_int_equal(uvf_chan_each(f->root, &each, in, 0, no_items, each_ended), 0);
+  assert_int_equal(uvf_select_start(f->root, &sel, cases, 1, select_ended), 0);
+  run_ready(&f->loop);
+  assert_int_equal(uvf_ctx_dump(f->root, file), 0);
+  rewind(file);
+  n = fread(text, 1, sizeof text - 1, file);
+  text[n] = 0;
+  assert_int_equal(fclose(file), 0);
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++) assert_non_null(strstr(text, names[i]));
+  if (test_rules_on()) assert_non_null(strstr(text, "test_channel_life.c:")); /* where it was started */
+  uvf_chan_close(in);
+  uvf_chan_close(out);
+  run_until(&f->loop, &recv.calls, 1);
+  turn(&f->loop);
+  assert_ended(&send, UV_EPIPE);
+  assert_ended(&recv, UV_EOF);
+  assert_int_equal(each_status, UV_EOF);
+  assert_int_equal(select_status, UV_EOF);
+  uvf_chan_release(in);
+  uvf_chan_release(out);
+}
+
 /* --- from inside callbacks --- */
 
 typedef struct relay_s {
@@ -403,6 +447,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       unit(a_start_under_a_context_that_is_over_touches_no_channel),
       unit(a_waiting_request_holds_the_loop_and_is_counted_under_its_context),
+      unit(a_dump_names_what_waits_and_where_it_was_started),
       unit(a_callback_may_start_its_own_request_again),
       unit(a_callback_may_free_its_own_request),
       unit(a_callback_may_close_the_channel_or_cancel_others_or_give_the_last_reference_back),

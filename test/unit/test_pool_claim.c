@@ -11,7 +11,7 @@ enum { BY_PUT, BY_PUT_FAR, BY_DISCARD, BY_CANCEL, BY_CONTEXT, BY_CONTEXT_FAR, BY
 typedef struct stage_s {
   fixture_t *f;
   maker_t maker;
-  uvf_pool_t *pool;
+  uvf_objpool_t *pool;
   void *object;
   uvf_ctx_t *root, *ctx;
   note_t note;
@@ -27,7 +27,7 @@ static void stage_closed(uvf_ctx_t *root) {
 
 static void put_object(void *arg) {
   stage_t *s = arg;
-  if (uvf_pool_put(s->pool, s->object) != 0) abort();
+  if (uvf_objpool_put(s->pool, s->object) != 0) abort();
 }
 
 static int is_put(int way) { return way <= BY_DISCARD; }
@@ -37,7 +37,7 @@ static int act(stage_t *s, int way) {
   switch (way) {
     case BY_PUT: put_object(s); return 0;
     case BY_PUT_FAR: on_thread(put_object, s); return 0;
-    case BY_DISCARD: return uvf_pool_discard(s->pool, s->object);
+    case BY_DISCARD: return uvf_objpool_discard(s->pool, s->object);
     case BY_CANCEL: return uvf_op_cancel((uvf_op_t *)&s->note.wait);
     case BY_CONTEXT: uvf_ctx_cancel(s->ctx); return 0;
     case BY_CONTEXT_FAR: on_thread(pool_cancel_ctx, s->ctx); return 0;
@@ -92,10 +92,10 @@ static void a_get_ends_once_by_whoever_claims_it_first_and_no_object_is_lost(voi
     assert_noted(&s.note, status_by(first));
     if (is_put(first)) {
       assert_int_equal(((thing_t *)s.note.value)->magic, ALIVE);
-      assert_int_equal(uvf_pool_put(s.pool, s.note.value), 0);
+      assert_int_equal(uvf_objpool_put(s.pool, s.note.value), 0);
     } else {
       assert_null(s.note.value);
-      if (!is_put(second)) assert_int_equal(uvf_pool_put(s.pool, s.object), 0);
+      if (!is_put(second)) assert_int_equal(uvf_objpool_put(s.pool, s.object), 0);
     }
     stage_close(&s);
   }
@@ -115,7 +115,7 @@ static void a_blocked_thread_ends_once_by_whoever_claims_it(void **state) {
     } /* else the loop is stuck in this test: the thread looks after itself */
     assert_int_equal(blocked_join(&b), status_by(way));
     assert_int_equal(queued(s.pool), 0);
-    if (!is_put(way)) assert_int_equal(uvf_pool_put(s.pool, s.object), 0);
+    if (!is_put(way)) assert_int_equal(uvf_objpool_put(s.pool, s.object), 0);
     stage_close(&s);
   }
 }
@@ -123,7 +123,7 @@ static void a_blocked_thread_ends_once_by_whoever_claims_it(void **state) {
 static void under_a_context_that_is_over_nothing_is_made(void **state) {
   fixture_t *f = *state;
   maker_t maker;
-  uvf_pool_t *pool = pool_of(1, &maker);
+  uvf_objpool_t *pool = pool_of(1, &maker);
   uvf_ctx_t *ctx = child_of(f->root);
   blocked_t b;
   note_t note;
@@ -141,16 +141,16 @@ static void under_a_context_that_is_over_nothing_is_made(void **state) {
 /* --- its memory goes in the last callback --- */
 
 static void put_and_free(note_t *note) {
-  uvf_pool_t *pool = note->arg;
-  if (note->status == 0) note->status = uvf_pool_put(pool, note->value);
-  if (note->status == 0 || note->status == UV_ECONNREFUSED) note->id = uvf_pool_destroy(pool);
+  uvf_objpool_t *pool = note->arg;
+  if (note->status == 0) note->status = uvf_objpool_put(pool, note->value);
+  if (note->status == 0 || note->status == UV_ECONNREFUSED) note->id = uvf_objpool_destroy(pool);
   memset(pool, 0xdb, sizeof *pool);
   free(pool);
 }
 
 static void discard_object(void *arg) {
   stage_t *s = arg;
-  if (uvf_pool_discard(s->pool, s->object) != 0) abort();
+  if (uvf_objpool_discard(s->pool, s->object) != 0) abort();
 }
 
 static void it_may_be_destroyed_in_the_callback_of_its_last_user(void **state) {
@@ -164,7 +164,7 @@ static void it_may_be_destroyed_in_the_callback_of_its_last_user(void **state) {
     s.note.then = put_and_free;
     s.note.arg = s.pool;
     atomic_store(&s.maker.fail, i % 3 == 2);
-    assert_int_equal(uvf_pool_get(f->root, &s.note.wait, s.pool, on_note), 0);
+    assert_int_equal(uvf_objpool_get(f->root, &s.note.wait, s.pool, on_note), 0);
     run_beside(&f->loop, i % 3 == 0 ? put_object : discard_object, &s); /* which may still be in there */
     if (s.note.calls == 0) run_until(&f->loop, &s.note.calls, 1);
     assert_int_equal(s.note.calls, 1);
@@ -181,7 +181,7 @@ enum { NOTES = 6, MAX = 3 };
 typedef struct crowd_s {
   lane_t *lane;
   uvf_ctx_t *ctx;
-  uvf_pool_t *pool;
+  uvf_objpool_t *pool;
   uint64_t seed;
   size_t left;
   int active;
@@ -200,7 +200,7 @@ static void use(crowd_t *c, void *object) {
   thing->uses++;
   for (volatile int i = 0; i < 20; i++) {}
   atomic_fetch_sub(&thing->users, 1);
-  rc = test_rand(&c->seed) % 5 == 0 ? uvf_pool_discard(c->pool, object) : uvf_pool_put(c->pool, object);
+  rc = test_rand(&c->seed) % 5 == 0 ? uvf_objpool_discard(c->pool, object) : uvf_objpool_put(c->pool, object);
   if (rc != 0) c->wrong++;
 }
 
@@ -213,7 +213,7 @@ static void count(crowd_t *c, int status) {
 static void crowd_go_on(crowd_t *c, note_t *note) {
   if (c->left > 0) {
     c->left--;
-    if (uvf_pool_get(c->ctx, &note->wait, c->pool, on_note) != 0) c->wrong++;
+    if (uvf_objpool_get(c->ctx, &note->wait, c->pool, on_note) != 0) c->wrong++;
   } else if (--c->active == 0) {
     gate_open(&c->done, 1);
   }
@@ -250,7 +250,7 @@ static void crowd_block(void *arg) {
   for (; c->left > 0; c->left--) {
     void *object = NULL;
     int rc =
-        test_rand(&c->seed) % 4 == 0 ? uvf_pool_try_get(c->pool, &object) : uvf_pool_get_wait(c->ctx, c->pool, &object);
+        test_rand(&c->seed) % 4 == 0 ? uvf_objpool_try_get(c->pool, &object) : uvf_objpool_get_wait(c->ctx, c->pool, &object);
     if (rc == 0) use(c, object);
     if (rc != 0) count(c, rc);
   }
@@ -263,7 +263,7 @@ static void no_object_is_used_twice_or_lost_by_two_loops_and_two_threads_while_s
   crowd_t *crowds = calloc(4, sizeof *crowds);
   uint64_t seed = test_seed();
   maker_t maker;
-  uvf_pool_t *pool = pool_of(MAX, &maker);
+  uvf_objpool_t *pool = pool_of(MAX, &maker);
   assert_non_null(crowds);
   atomic_store(&maker.percent, 30);
   for (int i = 0; i < 4; i++) {

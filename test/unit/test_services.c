@@ -226,6 +226,49 @@ static void the_end_of_the_context_given_ends_all_with_its_err(void **state) {
   }
 }
 
+/* Stopped on purpose: all are told, all are waited for, and it is no failure unless one of them makes it one. */
+static void a_stop_ends_all_and_is_no_failure(void **state) {
+  fixture_t *f = *state;
+  static const struct {
+    int parent_first; /* the context given is over before the stop */
+    int stop_status;  /* of server 2 */
+    int status;
+  } rows[] = {{0, 0, 0}, {0, UV_EIO, UV_EIO}, {1, 0, UV_ECANCELED}};
+  for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+    uvf_ctx_t *ctx = child_of(f->root);
+    prepare();
+    s.servers[2].stop_status = rows[row].stop_status;
+    run_all(ctx);
+    turn(&f->loop);
+    assert_true(s.list[N - 1].running);
+    if (rows[row].parent_first) uvf_ctx_cancel(ctx);
+    s.inside = 1;
+    assert_int_equal(uvf_services_stop(s.services), 0);
+    assert_int_equal(uvf_services_stop(s.services), 0); /* nothing more */
+    s.inside = 0;
+    assert_int_equal(uvf_ctx_err(s.services->ctx), UV_ECANCELED);
+    assert_int_equal(s.calls, 0);
+    run_until(&f->loop, &s.calls, 1);
+    assert_int_equal(s.status, rows[row].status);
+    assert_int_equal(s.first, -1);
+    assert_int_equal(s.running, 0);
+    for (int i = 0; i < N; i++) assert_int_equal(s.servers[i].stops, 1);
+    assert_int_equal(s.misplaced, 0);
+    uvf_ctx_release(ctx);
+  }
+  assert_int_equal(uvf_services_stop(NULL), UV_EINVAL);
+}
+
+static void a_stop_before_the_first_start_starts_none(void **state) {
+  fixture_t *f = *state;
+  prepare();
+  run_all(f->root);
+  assert_int_equal(uvf_services_stop(s.services), 0);
+  run_until(&f->loop, &s.calls, 1);
+  assert_int_equal(s.status, 0);
+  for (int i = 0; i < N; i++) assert_int_equal(s.servers[i].starts, 0);
+}
+
 static void none_at_all_end_at_once(void **state) {
   fixture_t *f = *state;
   uvf_ctx_t *over = child_of(f->root);
@@ -339,6 +382,8 @@ int main(void) {
       unit(the_first_status_other_than_0_in_the_order_of_ends_is_kept),
       unit(a_start_that_fails_is_its_end_and_those_after_it_are_not_started),
       unit(the_end_of_the_context_given_ends_all_with_its_err),
+      unit(a_stop_ends_all_and_is_no_failure),
+      unit(a_stop_before_the_first_start_starts_none),
       unit(none_at_all_end_at_once),
       unit(they_may_be_run_again_in_their_callback),
       unit(bad_arguments_are_refused_and_nothing_happens_without_memory),
