@@ -19,8 +19,8 @@
  *  who claimed      | status in the callback
  *  -----------------+------------------------------------------------------------------------------------------
  *  completion       | its result. It looks at its own context as it claims: if that has ended, the context's err, and
- *                   | it has had no effect: nothing was received, acquired or taken. After the claim the result stands,
- *                   | whatever becomes of the context before the callback
+ *                   | nothing was received, acquired or taken (of a job or task, whose function has run: its value is
+ *                   | ignored). After the claim the result stands, whatever becomes of the context before the callback
  *  uvf_*_cancel     | UV_ECANCELED; the canceller got 0. A canceller that came too late got UV_EBUSY and changed
  *                   | nothing
  *  the context      | the context's err: UV_ECANCELED or UV_ETIMEDOUT
@@ -41,8 +41,9 @@
  *  The loop thread is the one that runs the loop. Before the loop has first run it is the thread that set the root
  *  up, or whichever derived or started something last: a loop may be set up on one thread and run on another. From
  *  handing it over until it has turned there once, only the thread that runs it may touch its contexts
- *  (uvf_ctx_run_here). Nothing here is safe to call from a signal handler (a uv_signal_t callback is not one: there
- *  everything is).
+ *  (uvf_ctx_run_here). When a loop that has run moves to another thread, the old one must learn of it (by anything that
+ *  orders the two) before it touches channels, locks and the like that contexts of that loop wait for. Nothing here is
+ *  safe to call from a signal handler (a uv_signal_t callback is not one: there everything is).
  *
  * Misuse (a call on the wrong thread, a request started twice, use after close) stops a debug build of the library
  * with the name of the function and the rule it broke. A release build returns UV_EINVAL where the function can
@@ -185,14 +186,15 @@ struct uvf_wait_s {
   uvf__waiter_t uvf__waiter;
 };
 
-/* Most waits have a twin for threads that may block, named ..._wait (a wait group's is uvf_waitgroup_join): for job
- * functions and threads of yours. It returns when the same wait would have called back, with the same status, and the
- * end of ctx ends it just so, from whichever thread; a deadline of ctx is watched by the blocked thread itself, so it
- * ends also while the loop is stuck. The caller holds a reference to ctx meanwhile. On a thread that runs a loop which
- * has contexts it must not be called: that stops a debug build; in a release build it returns UV_EPERM if it would have
- * had to wait.
- * A job that blocks in one keeps its thread of the pool, one of uvf_work_limit(): jobs that wait for jobs that have not
- * begun yet may wait for ever. */
+/* Most waits have a twin for threads that may block, named ..._wait (a wait group's is uvf_waitgroup_join): what ends
+ * in _wait and takes no callback blocks. For job functions and threads of yours. It returns when the same wait would
+ * have called back, with the same status, and the end of ctx ends it just so, from whichever thread; a deadline of ctx
+ * is watched by the blocked thread itself, so it ends also while the loop is stuck. The caller holds a reference to ctx
+ * meanwhile. On a thread that runs a loop which has a root it must not be called: that stops a debug build; in a
+ * release build it returns UV_EPERM if it would have had to wait. (A thread that has only set a loop up may call it.)
+ * Such a wait knows its context only: uvf_work_cancel, or uvf_op_cancel of a task, does not wake the job that blocks in
+ * one. Give a job that blocks a context of its own, and cancel that. A job that blocks in one keeps its thread of the
+ * pool, one of uvf_work_limit(): jobs that wait for jobs that have not begun yet may wait for ever. */
 
 /* --- where an operation was started (debug) --------------------------------------------------- */
 

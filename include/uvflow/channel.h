@@ -160,8 +160,9 @@ UVF_EXTERN int uvf_chan_recv(uvf_ctx_t *ctx, uvf_chan_req_t *req, uvf_chan_t *ch
 
 /* Sends now or not at all. 0: sent (or dropped by the policy: only the drop function tells. To be told, as with Go's
  * select and its default case, take UVF_CHAN_WAIT and UV_EAGAIN). UV_EAGAIN: full, or others are waiting to send.
- * UV_EPIPE: closed. UV_EINVAL: NULL channel. After a failure the item is still yours. Any thread, never blocks; others'
- * callbacks may follow, none runs inside but the drop function. */
+ * UV_EPIPE: closed. UV_EINVAL: NULL channel. After a failure the item is still yours. With capacity 0: only to a
+ * receiver that waits (and try_recv only from a sender that waits). Any thread, never blocks; others' callbacks may
+ * follow, none runs inside but the drop function. */
 UVF_EXTERN int uvf_chan_try_send(uvf_chan_t *chan, void *item);
 
 /* Receives now or not at all. 0: *item. UV_EAGAIN: nothing there. UV_EOF: closed and empty. UV_EINVAL: NULL.
@@ -201,7 +202,7 @@ typedef struct uvf_chan_each_s uvf_chan_each_t;
 
 /* Gets 1 to 64 items at a time, the oldest first; they are yours. `items` is valid inside only. Loop thread. It may
  * stop the receiver, cancel its context, send to and close the channel; it must not free the request. All n are yours
- * also if it does: no more will come. */
+ * also if it stops. If it runs the loop itself, the end may come inside it. */
 typedef void (*uvf_chan_items_cb)(uvf_chan_each_t *each, void *const *items, size_t n);
 
 /* The end, exactly once: UV_EOF closed and drained; UV_ECANCELED or UV_ETIMEDOUT of the context or of a cancel. The
@@ -210,7 +211,7 @@ typedef void (*uvf_chan_end_cb)(uvf_chan_each_t *each, int status);
 
 /* A receiver that goes on; the caller's memory, valid until its end callback has been entered. Stopped early by
  * uvf_op_cancel((uvf_op_t *)each), also from inside its own items callback; items it has not been given stay in the
- * channel. */
+ * channel, but for one that a sender had handed to it already: that one still comes, before the end. */
 struct uvf_chan_each_s {
   UVF_OP_FIELDS
   /* read-only */
@@ -226,6 +227,7 @@ struct uvf_chan_each_s {
   uint32_t uvf__stopping;
   uint32_t uvf__linger;
   uint32_t uvf__in_vain;
+  int *uvf__ended;
   uvf__waiter_t uvf__waiter;
 };
 
@@ -242,7 +244,7 @@ UVF_EXTERN int uvf_chan_each(uvf_ctx_t *ctx, uvf_chan_each_t *each, uvf_chan_t *
 
 enum { UVF_SELECT_RECV = 0, UVF_SELECT_SEND = 1 };
 
-#define UVF_CHAN_NONE ((uvf_chan_t *)0) /* a case that never happens */
+#define UVF_CHAN_NONE NULL /* a case that never happens */
 
 /* One case; the caller's memory. Fill in the public fields before the first start; the library writes none of them but
  * the item of a receive that happened. A channel may be in several cases, of
@@ -257,9 +259,15 @@ typedef struct uvf_select_case_s {
   struct uvf_select_case_s *uvf__order;
 } uvf_select_case_t;
 
+/* For initialising one: uvf_select_case_t cases[] = {UVF_RECV_CASE(in), UVF_SEND_CASE(out, item)}; */
+#define UVF_RECV_CASE(chan)                                                                                            \
+  { (chan), UVF_SELECT_RECV, NULL, {NULL, NULL, NULL, NULL, 0}, NULL }
+#define UVF_SEND_CASE(chan, item)                                                                                      \
+  { (chan), UVF_SELECT_SEND, (item), {NULL, NULL, NULL, NULL, 0}, NULL }
+
 typedef struct uvf_select_s uvf_select_t;
 
-/* Runs on the loop thread, exactly once. status >= 0 is never but 0.
+/* Runs on the loop thread, exactly once. status is 0 or negative:
  * 0: the case sel->index happened. UV_EOF: that case is a receive on a channel that is closed and empty. UV_EPIPE: that
  * case is a send on a closed channel. UV_ECANCELED, UV_ETIMEDOUT (context or cancel): no case happened, sel->index is
  * n. Items of all other cases are where they were. */
@@ -283,6 +291,8 @@ struct uvf_select_s {
  * so that none starves. A closed channel's case is ready. With n == 0, or all cases off, waits for its context.
  * Loop thread of ctx; the channels may be shared with any other. Does not block; the callback never runs inside. Costs
  * O(n log n). Allocates nothing.
+ * A timeout: derive with uvf_ctx_with_timeout, start under that, release it at once; on UV_ETIMEDOUT uvf_ctx_err of the
+ * parent tells whether it was the parent's. In cb the same sel and cases may be started again as they are.
  * 0: cb will come. UV_EINVAL: ctx, sel or cb is NULL, cases is NULL with n > 0, or a case's kind is unknown; nothing
  * happened. Misuse: already started; the wrong thread. As Go's select. */
 UVF_EXTERN int uvf_select_start(uvf_ctx_t *ctx, uvf_select_t *sel, uvf_select_case_t *cases, size_t n,
@@ -318,12 +328,12 @@ struct uvf_chan_merge_s {
   size_t uvf__running;
 };
 
-/* Passes every item of n inputs on to one output, each input's in its order, none of the inputs ahead of its turn. It
- * does not close the output (close it in cb if it is yours to close). An input may appear once; the output must not be
- * among them. At most one item of each input is in its hand when it is ended early; that goes to the output's drop
- * function.
- * Loop thread of ctx. Does not block; cb never runs inside. The merge holds a reference to each channel.
- * 0: cb will come. UV_EINVAL: a NULL argument (inputs may be NULL with n == 0: cb comes with 0). UV_ENOMEM: nothing
+/* Passes every item of n inputs on to one output: each input's in its order, the inputs in turn as the output has room.
+ * It does not close the output (close it in cb if it is yours to close). The inputs must differ (not checked). At most
+ * one item of each input is in its hand when it is ended early; that goes to the output's drop function. Loop thread of
+ * ctx. Does not block; cb never runs inside. The merge holds a reference to each channel.
+ * 0: cb will come. UV_EINVAL: the output is among the inputs; a NULL argument (with n == 0 inputs may be NULL: cb comes
+ * with 0, or the err of ctx). UV_ENOMEM: nothing
  * happened. Misuse: the wrong thread. */
 UVF_EXTERN int uvf_chan_merge(uvf_ctx_t *ctx, uvf_chan_merge_t *merge, uvf_chan_t *const *inputs, size_t n,
                               uvf_chan_t *out, uvf_chan_merge_cb cb);

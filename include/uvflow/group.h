@@ -77,8 +77,8 @@ typedef void (*uvf_task_start_cb)(uvf_task_t *task);
  * task, which is counted out of group->active by then. It comes before the group's waits are told. */
 typedef void (*uvf_task_end_cb)(uvf_task_t *task, int status);
 
-/* A task; the caller's memory, valid until its end callback has been entered (or, without one, until a wait of the
- * group that was started after the go has called back with the status of the group).
+/* A task; the caller's memory, valid until its end callback has been entered (without one: until a later
+ * uvf_group_wait has called back with the group drained: group->active and waiting are 0 then).
  * uvf_op_cancel((uvf_op_t *)task) ends it with UV_ECANCELED: one that waits for its turn or was not started yet, and
  * one on the pool as uvf_work_cancel does. One that runs on the loop: UV_EBUSY; it ends by uvf_task_done alone. */
 struct uvf_task_s {
@@ -110,12 +110,13 @@ UVF_EXTERN int uvf_group_close(uvf_group_t *group);
  * A task that is active may still be queued for a thread: no more than uvf_work_limit() run on the pool at a time.
  * 0: no task is ever let through (try_go says UV_EAGAIN, go waits for the end of the context).
  * 0, or UV_EBUSY: tasks are active or waiting; nothing changed. UV_EINVAL: NULL. Loop thread. */
-#define UVF_GROUP_NO_LIMIT ((size_t)-1)
+#define UVF_GROUP_NO_LIMIT SIZE_MAX
 UVF_EXTERN int uvf_group_set_limit(uvf_group_t *group, size_t n);
 
 /* Collects up to max statuses other than 0, in the order they came, in errors[], which is the caller's and must stay
  * valid until the group is closed; uvf_group_errors says how many there are. Without KEEP_GOING only the first is an
- * error of its own: it ended the context, and with that the others' status is UV_ECANCELED, whatever they return.
+ * error of its own: it ended the context, and with that the others' status is UV_ECANCELED, whatever they
+ * return, unless they had committed.
  * NULL, 0: no list. 0, or UV_EBUSY: tasks are active or waiting; UV_EINVAL: NULL group, or errors is NULL with max > 0.
  * Loop thread. */
 UVF_EXTERN int uvf_group_keep_errors(uvf_group_t *group, int *errors, size_t max);
@@ -223,8 +224,9 @@ UVF_EXTERN int uvf_waitgroup_is_closed(const uvf_waitgroup_t *group);
 UVF_EXTERN uint64_t uvf_waitgroup_count(const uvf_waitgroup_t *group);
 
 /* Waits until it is closed and empty. Status 0; or the err of ctx: UV_ETIMEDOUT is a graceful shutdown that took too
- * long (uvf_waitgroup_dump says what is left; cancel its context, and wait once more). Loop thread of ctx; the group
- * may be shared with any thread, and must stay until cb has been entered. Does not block; cb never runs inside.
+ * long (uvf_waitgroup_dump says what is left; cancel the context those things run under, and wait once more). Loop
+ * thread of ctx; the group may be shared with any thread, and must stay until cb has been entered. Does not block; cb
+ * never runs inside.
  * 0: cb will come. UV_EINVAL: NULL. Misuse: already started; the wrong thread. As http.Server's Shutdown(ctx). */
 UVF_EXTERN int uvf_waitgroup_wait(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_waitgroup_t *group, uvf_wait_cb cb);
 
@@ -250,7 +252,9 @@ typedef struct uvf_service_s uvf_service_t;
 
 /* Starts a service under service->ctx: on the loop thread. 0: it runs, and will call uvf_service_ended once, soon after
  * service->ctx is over (watch it: uvf_ctx_on_done) or when it ends by itself. A negative code: it could not start,
- * which is its end; those after it are not started. */
+ * which is its end; those after it are not started.
+ * With a handle: uvf_guard_start(service->ctx, .., close_cb), and uvf_service_ended in close_cb: then nothing of the
+ * service is left when the callback of all comes. */
 typedef int (*uvf_service_start_cb)(uvf_service_t *service);
 
 /* Runs on the loop thread, exactly once, when no service runs any more. status: the first that was not 0, in the order
@@ -261,7 +265,7 @@ typedef void (*uvf_services_cb)(uvf_services_t *services, int status);
 struct uvf_service_s {
   /* public */
   void *data;
-  const char *name;
+  const char *name; /* for the dump; may be NULL; kept as given */
   uvf_service_start_cb start;
   /* read-only */
   uvf_ctx_t *ctx;
@@ -280,7 +284,7 @@ struct uvf_services_s {
   /* read-only */
   uvf_ctx_t *ctx; /* of all services, under the one given */
   int status;
-  const uvf_service_t *first; /* the one that ended first, NULL if the context given did; also inside the callback */
+  const uvf_service_t *first; /* the one that ended first; NULL: the context given did, or uvf_services_stop */
   /* private */
   uvf_group_t uvf__group;
   uvf_wait_t uvf__wait;
@@ -297,9 +301,9 @@ struct uvf_services_s {
 UVF_EXTERN int uvf_services_run(uvf_ctx_t *ctx, uvf_services_t *services, uvf_service_t *list, size_t n,
                                 uvf_services_cb cb);
 
-/* Ends them all on purpose: as if ctx had been cancelled, but that is not what cb says: its status is the first that
- * was not 0 of the services, 0 if all ended with 0. Does nothing if they are ending already. Loop thread, until cb has
- * been entered. Calls nothing back inside. 0. UV_EINVAL: NULL. */
+/* Ends them all on purpose. Their context is cancelled, as if ctx had been; but cb's status is not UV_ECANCELED: it is
+ * the first status of a service that was not 0, or 0. Does nothing if they are ending already. Loop thread, until cb
+ * has been entered. Calls nothing back inside. 0. UV_EINVAL: NULL. */
 UVF_EXTERN int uvf_services_stop(uvf_services_t *services);
 
 /* The service has ended, with status. Loop thread; once for each that started; may be called inside its start function

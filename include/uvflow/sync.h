@@ -9,16 +9,17 @@
  *  - The objects are the caller's memory, and any thread may use them unless it is said otherwise. They must stay where
  *    they are from init to destroy. Destroying one that somebody waits for, or holds something of, is misuse.
  *  - They are served in the order they came, and what is given back is handed to the first one that waits: nobody who
- *    comes later overtakes, with try_ neither. A waiter that wants too much at once holds up those behind it until it
+ *    comes later overtakes, with try_ neither. A waiter that wants more than is free holds up those behind it until it
  *    is served or ended; one that is ended makes way at once.
  *  - Holding is by request, not by thread: what one callback acquired another may release, on any thread.
- *  - Every wait takes a uvf_wait_t and calls back with (wait, status): 0 and what was waited for is held; or the err of
- *    its context, UV_ECANCELED of uvf_op_cancel, and nothing is held, nothing was taken, not even for a moment. Under a
- *    context that is over it fails though it need not have waited. The start functions are for the loop thread of ctx,
- *    do not block, call nothing back inside, allocate nothing; they return 0 (cb will come), UV_EINVAL (a NULL
- *    argument, or what is listed), and stop a debug build for a wait that is started already or the wrong thread.
+ *  - Every wait takes a uvf_wait_t (a limiter's its own) and calls back with (wait, status): 0 and what was waited for
+ *    is held; or the err of its context, UV_ECANCELED of uvf_op_cancel, and nothing is held, nothing was taken, not
+ *    even for a moment. Under a context that is over it fails though it need not have waited. The start functions are
+ *    for the loop thread of ctx, do not block, call nothing back inside, allocate nothing (but for uvf_flight_do); they
+ *    return 0 (cb will come), UV_EINVAL (a NULL argument, or what is listed), and stop a debug build for a wait that is
+ *    started already or the wrong thread.
  *  - The twins named ..._wait block, for threads without a loop; see base.h, waits. They return the same codes.
- *  - try_ functions never wait: 0, or UV_EAGAIN.
+ *  - try_ functions never wait: 0, or UV_EAGAIN (or what is listed).
  *  - Releasing what is not held is misuse: debug builds stop, release builds return UV_EINVAL and change nothing.
  *  - Happens-before: what was done before a release is seen by whoever acquires after it.
  */
@@ -54,7 +55,7 @@ UVF_EXTERN int uvf_sem_destroy(uvf_sem_t *sem);
 UVF_EXTERN int uvf_sem_acquire(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_sem_t *sem, uint64_t n, uvf_wait_cb cb);
 UVF_EXTERN int uvf_sem_acquire_wait(uvf_ctx_t *ctx, uvf_sem_t *sem, uint64_t n);
 
-/* 0, or UV_EAGAIN: not enough free, or others wait. */
+/* 0, or UV_EAGAIN: not enough free (more than the size: always), or others wait. */
 UVF_EXTERN int uvf_sem_try_acquire(uvf_sem_t *sem, uint64_t n);
 
 /* Gives n units back; who waits for them is served. 0. UV_EINVAL: NULL; more than are held: misuse. */
@@ -171,7 +172,7 @@ typedef struct uvf_flight_s {
   void *uvf__table;
   size_t uvf__buckets;
   size_t uvf__calls; /* under way, forgotten ones included */
-  uint64_t uvf__seed;
+  uint64_t uvf__seed[2];
 } uvf_flight_t;
 
 /* One execution. Valid from its start until uvf_flight_end. */
@@ -179,7 +180,9 @@ typedef struct uvf_flight_call_s uvf_flight_call_t;
 
 /* Starts an execution on the loop thread of the flight's context (not inside uvf_flight_do); uvf_flight_end must
  * follow, once, on any thread. What it starts belongs under uvf_flight_ctx(call): one waiter's deadline must not end
- * what others wait for too. arg is that of the caller that came first. */
+ * what others wait for too. arg is that of the caller that came first: it must stay valid until start has
+ * been entered, which may be after that caller's own callback, if its context ends before. So pass what lives as long
+ * as the flight, not the request; uvf_flight_key tells what is asked for. uvf_flight_end may be called inside. */
 typedef void (*uvf_flight_start_cb)(uvf_flight_call_t *call, void *arg);
 
 /* Frees a result that all who shared it have been told. On whichever thread was the last. */
@@ -255,7 +258,7 @@ struct uvf_limiter_wait_s {
 
 /* rate_per_s: >= 0, UVF_LIMITER_INF: no limit, whatever the burst; 0: nothing flows in. burst: >= 0, the most that can
  * be had at once. 0. UV_EINVAL: NULL, negative, not a number. */
-#define UVF_LIMITER_INF ((double)1e300)
+#define UVF_LIMITER_INF 1e300
 UVF_EXTERN int uvf_limiter_init(uvf_limiter_t *limiter, double rate_per_s, double burst);
 
 /* Nobody may wait. 0; UV_EINVAL: NULL; UV_EBUSY: misuse. */
@@ -267,8 +270,9 @@ UVF_EXTERN int uvf_limiter_set(uvf_limiter_t *limiter, double rate_per_s, double
 
 /* Waits for n tokens and takes them, in order. Never early by the clock, late by 1 ms at most plus the loop's delay,
  * and that of the loops of those before it.
- * n <= 0: when it is its turn. UV_EINVAL: NULL, not a number; n above the burst (it could never be served). If the
- * burst is lowered below n afterwards it waits until its context ends, and holds up those behind it. */
+ * n <= 0: when it is its turn. UV_EINVAL: NULL, not a number; n above the burst, unless the rate is UVF_LIMITER_INF (it
+ * could never be served). If the burst is lowered below n afterwards it waits until its context ends, and holds up
+ * those behind it. */
 UVF_EXTERN int uvf_limiter_wait(uvf_ctx_t *ctx, uvf_limiter_wait_t *wait, uvf_limiter_t *limiter, double n,
                                 uvf_limiter_cb cb);
 UVF_EXTERN int uvf_limiter_wait_wait(uvf_ctx_t *ctx, uvf_limiter_t *limiter, double n);

@@ -85,7 +85,8 @@ UVF_EXTERN int uvf_work_err(const uvf_work_t *job);
  * Only from the job's own fn, on its thread; a second call answers the same as the first. Does not block. */
 UVF_EXTERN int uvf_work_commit(uvf_work_t *job);
 
-/* As uvf_op_cancel, for a job: 0 it will end with UV_ECANCELED; UV_EBUSY too late; UV_EINVAL NULL. Loop thread. */
+/* As uvf_op_cancel, for a job: 0 it will end with UV_ECANCELED; UV_EBUSY too late; UV_EINVAL NULL. Loop thread. Does
+ * not wake a job that blocks in a ..._wait function: see base.h, waits. */
 UVF_EXTERN int uvf_work_cancel(uvf_work_t *job);
 
 /* Sets how many pool threads the jobs of all loops of this process may hold at once; 0 restores the default: the size

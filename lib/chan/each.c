@@ -46,11 +46,14 @@ static int withdraw(uvf_op_t *op) {
 static int finish(uvf_chan_each_t *each, int status) {
   uvf_op_t *op = op_of(each);
   uvf_chan_t *chan = each->uvf__chan;
+  int *ended = each->uvf__ended;
   op->status = status;
   uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
   each->uvf__end(each, status);
   uvf_chan_release(chan);
-  return 1;
+  if (ended == NULL) return 1;
+  *ended = 1; /* inside its own items callback, which runs the loop: retired when that has returned */
+  return 0;
 }
 
 /* What it may still take in this turn, and at once. */
@@ -114,27 +117,34 @@ static void posted(uvf_op_t *op) {
   uvf__op_ready(op);
 }
 
-static void give(uvf_chan_each_t *each, void **items, size_t n) {
+/* 1: it ended inside, and may be gone. */
+static int give(uvf_chan_each_t *each, void **items, size_t n) {
+  int ended = 0;
   each->count += n;
   each->uvf__turn_left -= n < each->uvf__turn_left ? n : each->uvf__turn_left;
+  each->uvf__ended = &ended;
   each->uvf__items(each, items, n);
+  if (ended) return 1;
+  each->uvf__ended = NULL;
+  return 0;
 }
 
 /* PENDING, with n items in items[]. Returns when it waits, for whatever, or has been ended. */
-static void run(uvf_chan_each_t *each, uvf__hub_t *hub, void **items, size_t n) {
+static int run(uvf_chan_each_t *each, uvf__hub_t *hub, void **items, size_t n) {
   do {
     size_t max = share(hub, each);
     if (n == 0 && max == 0) {
       each->uvf__where = LATER;
       uvf__wait_later(hub, &each->uvf__waiter);
-      return;
+      return 0;
     }
     if (n < max) n += take(each, items + n, max - n, n == 0);
-    if (n == 0) return;
-    give(each, items, n);
+    if (n == 0) return 0;
+    if (give(each, items, n)) return 1;
     n = 0;
-    if (uvf__u32_load(&each->uvf__state) != UVF__OP_PENDING) return;
+    if (uvf__u32_load(&each->uvf__state) != UVF__OP_PENDING) return 0;
   } while (uvf__ctx_err(each->ctx) == 0); /* else it ended on another thread, and its loop will come by */
+  return 0;
 }
 
 static int deliver(uvf_op_t *op) {
@@ -150,8 +160,7 @@ static int deliver(uvf_op_t *op) {
     if (n > 0) give(each, items, n);
     return finish(each, err);
   }
-  run(each, uvf__ctx_hub(op->ctx), items, n);
-  return 0;
+  return run(each, uvf__ctx_hub(op->ctx), items, n);
 }
 
 /* Claimed, by a sender or a close, perhaps on another thread: that wrote the status under the channel's lock. */
@@ -185,6 +194,7 @@ int(uvf_chan_each)(uvf_ctx_t *ctx, uvf_chan_each_t *each, uvf_chan_t *chan, size
   each->uvf__stopping = 0;
   each->uvf__linger = 0;
   each->uvf__in_vain = 0;
+  each->uvf__ended = NULL;
   uvf__waiter_init(&each->uvf__waiter, op_of(each));
   if (rc > 0) uvf__wait_now(op_of(each), 0);
   return 0;

@@ -71,7 +71,7 @@ static void registry_remove(uvf__hub_t *hub) {
 int uvf__hub_thread_has_loop(void) {
   int found = 0;
   registry_enter();
-  for (uvf__hub_t *hub = registry; hub != NULL && !found; hub = hub->next) found = uvf__on_loop(hub);
+  for (uvf__hub_t *hub = registry; hub != NULL && !found; hub = hub->next) found = uvf__on_loop_surely(hub);
   uv_mutex_unlock(&registry_lock);
   return found;
 }

@@ -114,7 +114,7 @@ static inline int uvf__hub_enter(uvf__hub_t *hub, const char *function) {
   return uvf__on_loop(hub) ? 0 : uvf__hub_enter_slow(hub, function);
 }
 
-/* 1 if the calling thread is the loop thread of any hub. */
+/* 1 if the calling thread runs a loop that has a hub. One that has only set a loop up does not: another may run it. */
 int uvf__hub_thread_has_loop(void);
 
 /* Gives node (a tagged pointer) to the loop. Any thread; the caller, or what it posts, keeps a root of the hub in

@@ -33,6 +33,7 @@ enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 #define BLOCK_SPIN_NS 20000 /* what it costs to be put to sleep and woken, more or less */
 #define BLOCK_LOOKS 80
 #define BLOCK_RETRY 32
+#define DOZE_MAX_NS (UINT64_C(3600) * 1000000000) /* an hour: what libuv adds the clock to must not overflow */
 
 /* --- pausing ---------------------------------------------------------------------------------------- */
 
@@ -130,6 +131,8 @@ int uvf__wait_claim(uvf__queue_t *queue, uvf__waiter_t *w, uvf__told_t *told) {
   return err == 0;
 }
 
+int uvf__waiter_is_over(const uvf__waiter_t *w) { return uvf__ctx_err(w->op->ctx) != 0; }
+
 uvf__waiter_t *uvf__queue_take(uvf__queue_t *queue, uvf__told_t *told) {
   uvf__waiter_t *w;
   while ((w = queue->first) != NULL) {
@@ -189,6 +192,7 @@ int uvf__block_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, u
   op->uvf__post = (uintptr_t)parker | THREAD_TAG;
   parker->word = SPINNING;
   parker->wake = NULL;
+  parker->ctx = ctx;
   uvf__u32_store(&op->uvf__state, UVF__OP_PENDING);
   return 0;
 }
@@ -230,7 +234,8 @@ static void poke(uvf__parker_t *parker) {
 UVF__COLD void uvf__wait_poke_slow(uvf__hub_t *hub) {
   uv_mutex_lock(&hub->sleep_lock);
   for (uvf__link_t *l = hub->sleepers; l != NULL; l = l->next) {
-    poke(UVF__CONTAINER(l, uvf__parker_t, link));
+    uvf__parker_t *parker = UVF__CONTAINER(l, uvf__parker_t, link);
+    if (atomic_load(&parker->ctx->err) != 0) poke(parker);
   }
   uv_mutex_unlock(&hub->sleep_lock);
 }
@@ -254,7 +259,8 @@ static int doze(uvf__parker_t *parker, uint64_t deadline_ns, int told) {
     }
     now_ns = uvf__clock_ns();
     if (now_ns >= deadline_ns) break;
-    uv_cond_timedwait(&parker->cond, &parker->lock, deadline_ns - now_ns);
+    now_ns = deadline_ns - now_ns;
+    uv_cond_timedwait(&parker->cond, &parker->lock, now_ns < DOZE_MAX_NS ? now_ns : DOZE_MAX_NS);
   }
   woken = parker->woken;
   parker->poked = 0;

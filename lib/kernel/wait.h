@@ -116,6 +116,10 @@ uvf__waiter_t *uvf__queue_take(uvf__queue_t *queue, uvf__told_t *told);
 /* The same for one waiter, which is taken out of its queue: 1 if it is the caller's to serve. */
 int uvf__wait_claim(uvf__queue_t *queue, uvf__waiter_t *w, uvf__told_t *told);
 
+/* Under the object's lock: its context has ended, though its loop or thread has not come by yet. It must not stand in
+ * the way of others: uvf__wait_claim tells it. */
+int uvf__waiter_is_over(const uvf__waiter_t *w);
+
 /* Sets them going: each on its own loop, or its own thread. No lock held; nothing of them or of the object may be
  * touched afterwards. Any thread. */
 void uvf__tell_all(uvf__waiter_t *first);
@@ -152,7 +156,8 @@ typedef struct uvf__parker_s {
   int poked;
   uv_mutex_t lock;
   uv_cond_t cond;
-  uvf__link_t link; /* in hub->sleepers */
+  uvf__link_t link;     /* in hub->sleepers */
+  const uvf_ctx_t *ctx; /* whoever ends it pokes; the thread's caller holds it */
   /* NULL, or set after uvf__block_begin(): the parked thread calls it, no lock held, each time before it sleeps: does
    * what is due by now (it may serve op itself) and returns when by uvf__clock_ns it wants to be called again at the
    * latest; UINT64_MAX: when it is prodded. */

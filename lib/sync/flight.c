@@ -54,23 +54,40 @@ struct uvf_flight_call_s {
 
 /* --- the table: chains, doubled when there are more calls than buckets -------------------------- */
 
-static uint64_t mix(uint64_t h, uint64_t word) {
-  h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-  return h ^ h >> 29;
+static uint64_t rotate(uint64_t x, int by) { return x << by | x >> (64 - by); }
+
+static void stir(uint64_t v[4]) {
+  v[0] += v[1], v[2] += v[3];
+  v[1] = rotate(v[1], 13) ^ v[0], v[3] = rotate(v[3], 16) ^ v[2];
+  v[0] = rotate(v[0], 32);
+  v[2] += v[1], v[0] += v[3];
+  v[1] = rotate(v[1], 17) ^ v[2], v[3] = rotate(v[3], 21) ^ v[0];
+  v[2] = rotate(v[2], 32);
 }
 
-/* Seeded, so that keys that come from outside cannot be chosen to fall into one chain. */
-static uint64_t hash_of(uint64_t seed, const void *key, size_t len) {
+static void absorb(uint64_t v[4], uint64_t word) {
+  v[3] ^= word;
+  stir(v);
+  v[0] ^= word;
+}
+
+/* SipHash-1-3, keyed: keys come from outside, and whoever chooses them must not be able to make them fall into one
+ * chain. */
+static uint64_t hash_of(const uint64_t seed[2], const void *key, size_t len) {
   const unsigned char *at = key;
-  uint64_t h = mix(seed, len);
-  uint64_t word;
-  for (; len >= sizeof word; len -= sizeof word, at += sizeof word) {
-    memcpy(&word, at, sizeof word);
-    h = mix(h, word);
+  uint64_t last = (uint64_t)len << 56;
+  uint64_t v[4] = {seed[0] ^ UINT64_C(0x736f6d6570736575), seed[1] ^ UINT64_C(0x646f72616e646f6d),
+                   seed[0] ^ UINT64_C(0x6c7967656e657261), seed[1] ^ UINT64_C(0x7465646279746573)};
+  for (; len >= 8; len -= 8, at += 8) {
+    uint64_t word;
+    memcpy(&word, at, 8);
+    absorb(v, word);
   }
-  word = 0;
-  memcpy(&word, at, len);
-  return mix(mix(h, word), seed);
+  for (size_t i = 0; i < len; i++) last |= (uint64_t)at[i] << 8 * i;
+  absorb(v, last);
+  v[2] ^= 0xff;
+  for (int i = 0; i < 3; i++) stir(v);
+  return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 static uvf_flight_call_t **bucket(const uvf_flight_t *flight, uint64_t hash) {
@@ -208,9 +225,11 @@ static void launch(uvf_flight_call_t *call, uvf__hub_t *callers) {
     begin(call);
     return;
   }
+  uvf_ctx_retain(ctx); /* once it is posted it may end, and the flight be destroyed */
   uvf__hub_post(hub, (uintptr_t)&call->post | UVF__POST_CALL);
   err = uvf__ctx_err(ctx);
   if (err != 0 && uvf__u32_claim(&call->stage, POSTED, BEGUN)) end(call, err, NULL, NULL);
+  uvf_ctx_release(ctx);
 }
 
 static uvf_flight_call_t *call_new(uvf_flight_t *flight, uint64_t hash, const void *key, size_t len) {
@@ -360,7 +379,10 @@ int uvf_flight_init(uvf_flight_t *flight, uvf_ctx_t *ctx) {
   flight->uvf__ctx = uvf_ctx_retain(ctx);
   flight->uvf__buckets = BUCKETS_MIN;
   flight->uvf__calls = 0;
-  flight->uvf__seed = mix(uv_hrtime(), (uintptr_t)flight->uvf__table);
+  if (uv_random(NULL, NULL, flight->uvf__seed, sizeof flight->uvf__seed, 0, NULL) != 0) { /* no source: the next best */
+    flight->uvf__seed[0] = uv_hrtime();
+    flight->uvf__seed[1] = (uintptr_t)flight->uvf__table;
+  }
   return 0;
 }
 

@@ -146,7 +146,7 @@ static void forget_alarm(uvf_limiter_t *l, const uvf__waiter_t *w) {
 
 static void serve(uvf_limiter_t *l, visit_t *v) {
   uvf__waiter_t *w;
-  while ((w = l->uvf__waits.first) != NULL && v->now_ns >= due_ns(l, of(w)->uvf__want)) {
+  while ((w = l->uvf__waits.first) != NULL && (v->now_ns >= due_ns(l, of(w)->uvf__want) || uvf__waiter_is_over(w))) {
     double want = of(w)->uvf__want;
     double owed = of(w)->uvf__owed;
     forget_alarm(l, w);

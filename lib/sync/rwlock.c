@@ -34,13 +34,16 @@ static void enter(uvf_rwlock_t *rw, uint64_t want) {
 static void serve(uvf_rwlock_t *rw, uvf__told_t *told) {
   uvf__waiter_t *w;
   uint64_t want;
-  while ((w = rw->uvf__waits.first) != NULL && may_enter(rw, want = uvf__wait_of(w)->uvf__want)) {
+  while ((w = rw->uvf__waits.first) != NULL &&
+         (may_enter(rw, want = uvf__wait_of(w)->uvf__want) || uvf__waiter_is_over(w))) {
     if (uvf__wait_claim(&rw->uvf__waits, w, told)) enter(rw, want);
   }
 }
 
-static int take(uvf_rwlock_t *rw, uint64_t want) {
-  int may = rw->uvf__waits.first == NULL && may_enter(rw, want);
+static int take(uvf_rwlock_t *rw, uint64_t want, uvf__told_t *told) {
+  int may;
+  serve(rw, told); /* who waits in vain makes way */
+  may = rw->uvf__waits.first == NULL && may_enter(rw, want);
   if (may) enter(rw, want);
   return may;
 }
@@ -48,21 +51,27 @@ static int take(uvf_rwlock_t *rw, uint64_t want) {
 /* --- in ------------------------------------------------------------------------------------------- */
 
 static int try_enter(uvf_rwlock_t *rw, uint64_t want) {
+  uvf__told_t told;
   int may;
   if (rw == NULL) return UV_EINVAL;
+  uvf__told_init(&told);
   uvf__lock(&rw->uvf__lock);
-  may = take(rw, want);
+  may = take(rw, want, &told);
   uvf__unlock(&rw->uvf__lock);
+  uvf__tell(&told);
   return may ? 0 : UV_EAGAIN;
 }
 
 static void start(uvf_wait_t *wait) {
   uvf_rwlock_t *rw = wait->uvf__object;
+  uvf__told_t told;
   int may;
+  uvf__told_init(&told);
   uvf__lock(&rw->uvf__lock);
-  may = take(rw, wait->uvf__want);
+  may = take(rw, wait->uvf__want, &told);
   if (!may) uvf__queue_push(&rw->uvf__waits, &wait->uvf__waiter);
   uvf__unlock(&rw->uvf__lock);
+  uvf__tell(&told);
   if (may) uvf__wait_now(uvf__wait_op(wait), 0);
 }
 

@@ -67,7 +67,8 @@ int uvf_sem_try_acquire(uvf_sem_t *sem, uint64_t n) {
 static void serve(uvf_sem_t *sem, uint64_t free, uvf__told_t *told) {
   uvf__waiter_t *w;
   uint64_t want;
-  while ((w = sem->uvf__waits.first) != NULL && (want = uvf__wait_of(w)->uvf__want) <= free) {
+  while ((w = sem->uvf__waits.first) != NULL &&
+         ((want = uvf__wait_of(w)->uvf__want) <= free || uvf__waiter_is_over(w))) {
     if (uvf__wait_claim(&sem->uvf__waits, w, told)) free -= want;
   }
   atomic_store_explicit(word_of(sem), free << 1 | (w != NULL ? WAITERS : 0), memory_order_release);

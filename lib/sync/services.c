@@ -113,6 +113,7 @@ int uvf_services_run(uvf_ctx_t *ctx, uvf_services_t *services, uvf_service_t *li
     service->uvf__all = services;
     service->uvf__step = WAITING;
     (uvf_group_go_loop)(group, &service->uvf__task, on_start, on_end);
+    service->uvf__task.uvf__site = service->name; /* what the dump shows of it */
   }
   return 0;
 }

@@ -22,8 +22,11 @@ add_executable(
   "${CMAKE_CURRENT_LIST_DIR}/bench_chan.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_chan_thread.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_pong.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pong_thread.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_wake.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_select.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_sync.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_turn.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_group.c")
 target_link_libraries(uvf_bench PRIVATE uvflow::uvflow)
 set_target_properties(uvf_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/bench")

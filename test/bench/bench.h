@@ -83,8 +83,11 @@ extern const bench_row_t bench_job_rows[];
 extern const bench_row_t bench_chan_rows[];
 extern const bench_row_t bench_chan_thread_rows[];
 extern const bench_row_t bench_pong_rows[];
+extern const bench_row_t bench_pong_thread_rows[];
+extern const bench_row_t bench_wake_rows[];
 extern const bench_row_t bench_select_rows[];
 extern const bench_row_t bench_sync_rows[];
+extern const bench_row_t bench_turn_rows[];
 extern const bench_row_t bench_group_rows[];
 
 /* --- for implementations (bench_loop.c) --------------------------------------------------------------------------- */

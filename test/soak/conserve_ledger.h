@@ -7,8 +7,8 @@
  *   NEW -> OUT (its source sends it) -> RECEIVED | DROPPED: by whoever got it, if it was OUT, else it was doubled
  *                                    -> RETURNED: by its source, whose send failed; from there OUT again, or never
  *
- * Fates are relaxed atomics on purpose: the order between a sender and a receiver must come from the channel alone. Each
- * item has a mark too, a plain word that its source writes before the send and that who gets it reads and wipes: a
+ * Fates are relaxed atomics on purpose: the order between a sender and a receiver must come from the channel alone.
+ * Each item has a mark too, a plain word that its source writes before the send and that who gets it reads and wipes: a
  * channel that does not hand the sender's writes on is found out by a wrong mark, or by ThreadSanitizer.
  */
 #ifndef UVFLOW_SOAK_CONSERVE_LEDGER_H

@@ -2,8 +2,8 @@
  *
  * The world of the conservation soak: the channels that all its threads share, and what any thread may do with them.
  *
- * A channel stands in a box that counts its users. When the last of them has put it back nobody sends, receives or waits
- * any more, so its figures are final: they must add up, and are added up over all channels.
+ * A channel stands in a box that counts its users. When the last of them has put it back nobody sends, receives or
+ * waits any more, so its figures are final: they must add up, and are added up over all channels.
  */
 #ifndef UVFLOW_SOAK_CONSERVE_WORLD_H
 #define UVFLOW_SOAK_CONSERVE_WORLD_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Conservation: 2 loops and 6 more threads send and receive numbered items through channels that they share, by request,
- * by blocking, at once, by select, for-each and merge, while contexts end, requests are cancelled and channels are
- * closed and replaced, all at random from one seed. In the end every item was received once, or dropped once, or is
+ * Conservation: 2 loops and 6 more threads send and receive numbered items through channels that they share, by
+ * request, by blocking, at once, by select, for-each and merge, while contexts end, requests are cancelled and channels
+ * are closed and replaced, all at random from one seed. In the end every item was received once, or dropped once, or is
  * still its sender's; the channels' own figures agree; and all memory is back.
  *
  * test/soak/conserve runs it on many seeds. By hand: soak/channels --seed N --items N.
