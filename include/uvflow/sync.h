@@ -145,7 +145,8 @@ typedef struct uvf_once_s {
   uvf__queue_t uvf__waits;
 } uvf_once_t;
 
-/* All zero is one that is not done; this sets that. NULL does nothing. */
+/* All zero is one that is not done; this sets that. NULL does nothing. There is nothing to destroy: its memory may go when
+ * no call that was given it is under way any more. */
 UVF_EXTERN void uvf_once_init(uvf_once_t *once);
 
 /* The callback's status: UVF_ONCE_DO (1): it is yours to do: call uvf_once_done when it is done or has failed; 0: it is
@@ -329,7 +330,7 @@ UVF_EXTERN int uvf_objpool_destroy(uvf_objpool_t *pool);
 
 /* An object: the one put back last, or a new one while there are fewer than max, else waits for one to come back. The
  * callback has it in wait->value; status also: what create returned: it fails this one get, and the next one that waits
- * has the place. */
+ * has the place; where create fails again and again all who wait get that. */
 UVF_EXTERN int uvf_objpool_get(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_objpool_t *pool, uvf_wait_cb cb);
 UVF_EXTERN int uvf_objpool_get_wait(uvf_ctx_t *ctx, uvf_objpool_t *pool, void **object);
 UVF_EXTERN int uvf_objpool_try_get(uvf_objpool_t *pool, void **object);

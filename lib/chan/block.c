@@ -63,6 +63,7 @@ int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size
   if (received != NULL) *received = 0;
   if (ctx == NULL || chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
   err = block_check("uvf_chan_recv_many_wait");
+  if (err == 0 && max == 0) return 0;
   if (err == 0) err = uvf__chan_recv_some(ctx, chan, items, max, received);
   if (err != UV_EAGAIN) return err;
   err = uvf_chan_recv_wait(ctx, chan, &items[0]);

@@ -15,11 +15,13 @@
 struct uvf_chan_s {
   uint32_t lock; /* guards everything but refs, and what is constant */
   uint32_t closed;
-  size_t capacity;        /* constant */
-  size_t first;           /* of the ring: where the oldest item is */
-  _Atomic(size_t) count;  /* of items in the ring. Written under the lock; a look without it is a hint */
-  uvf__queue_t receivers; /* one that waits: then the ring is empty, no sender waits, and it is not closed */
-  uvf__queue_t senders;   /* one that waits: then the ring is full (or there is none), and it is not closed */
+  size_t capacity;       /* constant */
+  size_t first;          /* of the ring: where the oldest item is */
+  _Atomic(size_t) count; /* of items in the ring. Written under the lock; a look without it is a hint */
+  /* Where somebody waits, but for those who have ended and are about to be taken out, and for a select, which does not
+   * deal with itself: receivers: the ring is empty, no sender waits, it is not closed. */
+  uvf__queue_t receivers;
+  uvf__queue_t senders; /* the ring is full (or there is none), it is not closed */
   /* second line */
   uint64_t received; /* what was sent follows: received + dropped + count */
   uint64_t dropped;

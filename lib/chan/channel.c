@@ -178,8 +178,10 @@ void uvf__chan_drop(uvf_chan_t *chan, void *item) {
 }
 
 void uvf__chan_after(uvf_chan_t *chan, uvf__chan_after_t *after) {
+  uvf_chan_drop_cb drop = chan->drop; /* one of the told may have held the channel for the caller */
+  void *arg = chan->drop_arg;
   uvf__tell(&after->told);
-  if (UVF__UNLIKELY(after->drops)) uvf__chan_drop(chan, after->item);
+  if (UVF__UNLIKELY(after->drops && drop != NULL)) drop(after->item, arg);
 }
 
 void uvf_chan_close(uvf_chan_t *chan) {
@@ -200,11 +202,7 @@ void uvf_chan_close(uvf_chan_t *chan) {
 /* The lock is part of looking, too. */
 static uvf_chan_t *mutably(const uvf_chan_t *chan) { return (uvf_chan_t *)(uintptr_t)chan; }
 
-size_t uvf_chan_length(const uvf_chan_t *chan) {
-  uvf_chan_stats_t stats = {0};
-  uvf_chan_stats(chan, &stats);
-  return stats.length;
-}
+size_t uvf_chan_length(const uvf_chan_t *chan) { return chan == NULL ? 0 : uvf__chan_count(chan); }
 
 size_t uvf_chan_capacity(const uvf_chan_t *chan) { return chan == NULL ? 0 : chan->capacity; }
 

@@ -6,8 +6,9 @@
  *
  *   WAITING   in the channel's queue of receivers, PENDING. A sender gives it one item and claims it; a close claims it.
  *   LATER     in the hub's list for the next turn, PENDING: it has had its share of this one.
- *   RUNNING   being delivered. Before each call of the items callback it is made PENDING again, in no queue, so that
- *             the callback may end it as any other; then that end is on the ready list when the callback returns.
+ *   RUNNING   being delivered. Before a call of the items callback that is not its last it is made PENDING again,
+ *             in no queue, so that the callback may end it as any other; then that end is on the ready list when the
+ *             callback returns, or has been told inside it, if that has run the loop (uvf__ended).
  *   and ready, claimed: status 0: go on; anything else: the end. A cancel that comes while it is claimed to go on is
  *             noted (uvf__stopping), and is the end then.
  *

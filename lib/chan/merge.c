@@ -13,6 +13,7 @@
  */
 #include "chan/chan.h"
 #include "kernel/alloc.h"
+#include "kernel/context.h"
 #include "uvflow/context.h"
 
 #define SHARE 64 /* items a lane passes on before the other lanes, and everything else that is ready, have their turn */
@@ -176,6 +177,7 @@ int uvf_chan_merge(uvf_ctx_t *ctx, uvf_chan_merge_t *merge, uvf_chan_t *const *i
 
 void uvf_chan_merge_cancel(uvf_chan_merge_t *merge) {
   if (merge == NULL || merge->uvf__lanes == NULL) return;
+  if (uvf__hub_enter(uvf__ctx_hub(merge->ctx), "uvf_chan_merge_cancel") != 0) return;
   if (merge->status == 0 && merge->uvf__running > 0) merge->status = UV_ECANCELED;
   uvf_ctx_cancel(merge->ctx);
 }

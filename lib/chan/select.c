@@ -6,11 +6,11 @@
  * 1. A select that arrives takes the locks of all its channels, each once, in order of address. Everybody else holds one
  *    of these locks at a time and takes nothing under it, so there is no cycle.
  * 2. Under all of them it is in no queue, so nobody can claim it: it may take any case that is ready without claiming
- *    itself (INIT). The partner, which may be another select that waits in channels whose locks we do not hold, is
+ *    itself. The partner, which may be another select that waits in channels whose locks we do not hold, is
  *    claimed by CAS; if that is lost, the partner has ended otherwise and is gone from this queue: look again. Each
  *    round removes a waiter, so this ends.
- * 3. If no case is ready it enters the queue of every case, and then lets go of the locks (WAITING). From then on
- *    whoever comes to one of these channels may claim it, once, for the case whose waiter it found there (CLAIMED). The
+ * 3. If no case is ready it enters the queue of every case, and then lets go of the locks. From then on
+ *    whoever comes to one of these channels may claim it, once, for the case whose waiter it found there. The
  *    operation is one, the waiters are many: the others fail to claim it and forget them.
  * 4. The claimant marks the waiter that won. The select, back on its loop or thread, takes its other waiters out of their
  *    queues, under one channel's lock at a time: only from then on may its memory go.
@@ -183,9 +183,9 @@ static void leave_all(uvf_select_t *sel) {
 /* It was claimed by whoever came to one of its channels. */
 static void won(uvf_select_t *sel) {
   leave_all(sel);
+  if (sel->status != 0 && sel->status != UV_EOF && sel->status != UV_EPIPE) return; /* its context's err */
   for (uvf_select_case_t *c = sel->uvf__order; c != NULL; c = c->uvf__order) {
-    int over = sel->status != 0 && sel->status != UV_EOF && sel->status != UV_EPIPE; /* its context's err */
-    if (c->uvf__waiter.won && !over) settle(sel, c, sel->status);
+    if (c->uvf__waiter.won) settle(sel, c, sel->status);
   }
 }
 
@@ -204,7 +204,7 @@ static int deliver(uvf_op_t *op) {
   int waited = sel->uvf__waits;
   uvf_select_case_t *c = sel->uvf__order;
   uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
-  while (waited && c != NULL) { /* before the callback: then the cases are the caller's again */
+  while (waited && c != NULL) { /* before the callback: then the cases are the caller's again. Drop functions may run */
     uvf_select_case_t *next = c->uvf__order;
     uvf_chan_release(c->chan);
     c = next;

@@ -12,7 +12,8 @@
  * 2. If somebody waits, nothing is idle and made == max: who gives something back looks at the queue first, and hands
  *    it over under the lock. So a waiter that is withdrawn held up nobody.
  * 3. A slot whose create failed goes to the first that waits, by the same thread, one after the other: each failure is
- *    told to one waiter, and the loop ends with an object or with nobody waiting.
+ *    told to one waiter. That ends with an object, with nobody waiting, or after FAILURES_MAX of them, when all who wait
+ *    are told: those who try again at once must not keep this thread here as long as create fails.
  * 4. Who makes an object for a waiter has claimed it before, with status 0: it cannot be ended meanwhile, and create's
  *    code becomes its status. The one whose get runs create itself has claimed its own operation as well, as create is
  *    the user's and may cancel what it likes.
@@ -25,6 +26,8 @@
 #include "kernel/wait.h"
 #include "sync/sync.h"
 #include "uvflow.h"
+
+#define FAILURES_MAX 16
 
 static void make_started(uvf_objpool_t *pool) {
   pool->uvf__made++;
@@ -45,12 +48,13 @@ static int create(uvf_objpool_t *pool, void **object) {
   return rc;
 }
 
-/* Who gets the slot in our hands; NULL: nobody waits, it is given up. */
-static uvf_wait_t *slot_next(uvf_objpool_t *pool, uvf__told_t *told) {
+/* Who gets the slot in our hands; NULL: nobody waits, it is given up. `enough`, not 0: create has failed so often with that
+ * that all who wait now are told so. */
+static uvf_wait_t *slot_next(uvf_objpool_t *pool, uvf__told_t *told, int enough) {
   uvf__waiter_t *w;
   uvf__told_init(told);
   uvf__lock(&pool->uvf__lock);
-  w = uvf__queue_take(&pool->uvf__waits, told);
+  while ((w = uvf__queue_take(&pool->uvf__waits, told)) != NULL && enough != 0) w->op->status = enough;
   if (w == NULL) {
     pool->uvf__making--;
     pool->uvf__made--;
@@ -62,7 +66,8 @@ static uvf_wait_t *slot_next(uvf_objpool_t *pool, uvf__told_t *told) {
 /* Passes the slot in our hands on. `failed`: our own operation, whose create failed, or NULL; it is told on the way. */
 static void slot_pass(uvf_objpool_t *pool, uvf_op_t *failed, int status) {
   uvf__told_t told;
-  uvf_wait_t *wait = slot_next(pool, &told);
+  uvf_wait_t *wait = slot_next(pool, &told, 0);
+  int failures = 0;
   if (failed != NULL) uvf__wait_now(failed, status);
   while (wait != NULL) {
     uvf__waiter_t *first = told.first;
@@ -72,7 +77,7 @@ static void slot_pass(uvf_objpool_t *pool, uvf_op_t *failed, int status) {
       break;
     }
     wait->status = rc;
-    wait = slot_next(pool, &told);
+    wait = slot_next(pool, &told, ++failures < FAILURES_MAX ? 0 : rc);
     uvf__tell_all(first);
   }
   uvf__tell(&told);

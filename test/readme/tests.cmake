@@ -1,20 +1,42 @@
 # SPDX-License-Identifier: MIT
 #
-# The example in README.md compiles without a warning, runs, and prints what README.md says.
+# Every example in README.md compiles without a warning, runs, and prints what README.md says. A whole program is taken as it is;
+# a fragment is included by the file of this folder that is called as it is, after its heading, and made a program there.
+include("${CMAKE_CURRENT_LIST_DIR}/extract.cmake")
 set(folder "${CMAKE_CURRENT_BINARY_DIR}/readme")
-add_custom_command(
-  OUTPUT "${folder}/example.c" "${folder}/expected.txt"
-  COMMAND "${CMAKE_COMMAND}" "-DREADME=${PROJECT_SOURCE_DIR}/README.md" "-DPROGRAM=${folder}/example.c" "-DEXPECTED=${folder}/expected.txt"
-          -P "${CMAKE_CURRENT_LIST_DIR}/extract.cmake"
-  DEPENDS "${PROJECT_SOURCE_DIR}/README.md" "${CMAKE_CURRENT_LIST_DIR}/extract.cmake"
-  VERBATIM)
-add_executable(readme_example "${folder}/example.c")
-target_link_libraries(readme_example PRIVATE uvflow_static)
-target_compile_options(readme_example PRIVATE -Wall -Wextra -Werror)
-set_target_properties(readme_example PROPERTIES OUTPUT_NAME example RUNTIME_OUTPUT_DIRECTORY "${folder}")
-add_test(NAME readme/example COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=$<TARGET_FILE:readme_example>" "-DEXPECTED=${folder}/expected.txt" -P
-                                     "${CMAKE_CURRENT_LIST_DIR}/check.cmake")
-uvf_test_common(readme/example readme 30 1)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/README.md")
+readme_blocks("${PROJECT_SOURCE_DIR}/README.md" "${folder}" names)
+if(NOT names)
+  message(FATAL_ERROR "README.md has no example")
+endif()
+
+file(GLOB wrappers CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.c")
+list(REMOVE_ITEM wrappers "${CMAKE_CURRENT_LIST_DIR}/request.c")
+foreach(name IN LISTS names)
+  set(source "${folder}/${name}.c")
+  if(NOT EXISTS "${source}")
+    set(source "${CMAKE_CURRENT_LIST_DIR}/${name}.c")
+    if(NOT source IN_LIST wrappers)
+      message(FATAL_ERROR "README.md has a fragment that never runs: ${source} must include \"${name}.inc\" and make it a program")
+    endif()
+    list(REMOVE_ITEM wrappers "${source}")
+  endif()
+  set(expected)
+  if(EXISTS "${folder}/${name}.txt")
+    set(expected "-DEXPECTED=${folder}/${name}.txt")
+  endif()
+  add_executable(readme_${name} "${source}")
+  target_include_directories(readme_${name} PRIVATE "${folder}")
+  target_link_libraries(readme_${name} PRIVATE uvflow_static)
+  target_compile_options(readme_${name} PRIVATE -Wall -Wextra -Werror)
+  set_target_properties(readme_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${folder}")
+  add_test(NAME readme/${name} COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=$<TARGET_FILE:readme_${name}>" ${expected} -P
+                                       "${CMAKE_CURRENT_LIST_DIR}/check.cmake")
+  uvf_test_common(readme/${name} readme 30 1)
+endforeach()
+if(wrappers)
+  message(FATAL_ERROR "README.md has no example for ${wrappers}")
+endif()
 
 # The first program a new user writes.
 add_executable(readme_request "${CMAKE_CURRENT_LIST_DIR}/request.c")
