@@ -135,13 +135,17 @@ static int withdraw_task(uvf_op_t *op) {
 
 static int deliver(uvf_op_t *op) {
   uvf_task_t *task = (uvf_task_t *)(void *)op;
+  uvf__root_t *root;
   if (task->uvf__step == STARTING) {
     int err = uvf__ctx_err(op->ctx);
     if (UVF__LIKELY(err == 0)) {
       task->uvf__step = RUNNING;
       uvf__u32_store(&op->uvf__state, UVF__OP_COMMITTED);
       uvf__op_relink(op);
+      root = op->ctx->root;
+      uvf__root_live(op->ctx); /* start may run the loop, and the task end in there: this call is not over then */
       task->uvf__start(task);
+      uvf__root_unlive(root);
       return 0;
     }
     op->status = err;

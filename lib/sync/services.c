@@ -37,11 +37,12 @@ static void note_end(uvf_services_t *all, const uvf_service_t *service, int stat
 }
 
 static void end_service(uvf_service_t *service, int status) {
+  int starting = service->uvf__step == STARTING;
   service->uvf__step = ENDED;
   service->running = 0;
   service->status = status;
   note_end(service->uvf__all, service, status);
-  uvf_task_done(&service->uvf__task, 0);
+  if (!starting) uvf_task_done(&service->uvf__task, 0); /* else when start has returned, which may run the loop */
 }
 
 static void on_start(uvf_task_t *task) {
@@ -49,13 +50,13 @@ static void on_start(uvf_task_t *task) {
   int err;
   service->uvf__step = STARTING;
   err = service->start(service);
-  if (service->uvf__step == ENDED) return;
-  if (err != 0) {
-    end_service(service, err);
-    return;
+  if (service->uvf__step != ENDED && err != 0) end_service(service, err);
+  if (service->uvf__step == ENDED) {
+    uvf_task_done(task, 0);
+  } else {
+    service->uvf__step = RUNNING;
+    service->running = 1;
   }
-  service->uvf__step = RUNNING;
-  service->running = 1;
 }
 
 static void finish(uvf_services_t *all, int status) {

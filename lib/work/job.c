@@ -99,9 +99,15 @@ static int deliver(uvf_op_t *op) {
     return 1;
   }
   job->uvf__flags |= DONE_TOLD;
-  if (running) uvf__op_relink(op); /* invariant 3 */
+  if (running) {
+    uvf__root_t *root = op->ctx->root;
+    uvf__op_relink(op);      /* invariant 3 */
+    uvf__root_live(op->ctx); /* done may run the loop, and release come in there: this call is not over then */
+    if (done != NULL) done(job, op->status);
+    uvf__root_unlive(root);
+    return 0;
+  }
   if (done != NULL) done(job, op->status);
-  if (running) return 0;
   release(op);
   return 1;
 }
