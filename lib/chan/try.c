@@ -6,6 +6,8 @@
 #include "chan/chan.h"
 #include "kernel/context.h"
 
+#define LOCK_ITEMS 1024
+
 int uvf_chan_try_send(uvf_chan_t *chan, void *item) {
   uvf__chan_after_t after;
   int rc;
@@ -52,16 +54,20 @@ int uvf__chan_send_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *ite
 }
 
 int uvf__chan_recv_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received) {
-  uvf__chan_after_t after;
-  int why;
-  uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
-  *received = 0;
-  why = ctx != NULL ? uvf__ctx_err(ctx) : 0;
-  if (why == 0) *received = uvf__chan_take_many(chan, items, max, &after, &why);
-  uvf__unlock(&chan->lock);
-  uvf__chan_after(chan, &after);
-  return *received > 0 ? 0 : why;
+  size_t n = 0;
+  int why = 0;
+  while (why == 0 && n < max) { /* by and by: others want the lock, too */
+    size_t some = max - n < LOCK_ITEMS ? max - n : LOCK_ITEMS;
+    uvf__chan_after_t after;
+    uvf__chan_after_init(&after);
+    uvf__lock(&chan->lock);
+    why = ctx != NULL ? uvf__ctx_err(ctx) : 0;
+    if (why == 0) n += uvf__chan_take_many(chan, items + n, some, &after, &why);
+    uvf__unlock(&chan->lock);
+    uvf__chan_after(chan, &after);
+  }
+  *received = n;
+  return n > 0 ? 0 : why;
 }
 
 int uvf_chan_try_send_many(uvf_chan_t *chan, void *const *items, size_t n, size_t *sent) {

@@ -253,14 +253,15 @@ static int doze(uvf__parker_t *parker, uint64_t deadline_ns, int told) {
   uv_mutex_lock(&parker->lock);
   while (!parker->woken && (told || !parker->poked)) {
     uint64_t now_ns;
+    uint64_t left_ns;
     if (told || deadline_ns == UINT64_MAX) {
       uv_cond_wait(&parker->cond, &parker->lock);
       continue;
     }
     now_ns = uvf__clock_ns();
     if (now_ns >= deadline_ns) break;
-    now_ns = deadline_ns - now_ns;
-    uv_cond_timedwait(&parker->cond, &parker->lock, now_ns < DOZE_MAX_NS ? now_ns : DOZE_MAX_NS);
+    left_ns = deadline_ns - now_ns;
+    uv_cond_timedwait(&parker->cond, &parker->lock, left_ns < DOZE_MAX_NS ? left_ns : DOZE_MAX_NS);
   }
   woken = parker->woken;
   parker->poked = 0;

@@ -67,6 +67,7 @@ static void refill(uvf_limiter_t *l, uint64_t now_ns) {
 
 /* How long n tokens take to flow in, rounded up; UINT64_MAX: for ever. */
 static uint64_t flow_ns(const uvf_limiter_t *l, double n) {
+  if (!(l->uvf__rate > 0)) return UINT64_MAX; /* -0.0 as well */
   double ns = n * NS_PER_S / l->uvf__rate; /* rate 0: infinite */
   uint64_t whole;
   if (!(ns < NS_END)) return UINT64_MAX;
