@@ -11,7 +11,7 @@
  *    through, and moves the item. So a transfer needs one claim, never two that might have to be undone. (A select that
  *    arrives holds the locks of all its channels meanwhile: see select.c.)
  * 2. A partner that cannot be claimed has ended otherwise: it is out of the queue with that, and the next one is looked
- *    at. One whose context is over is claimed with that err and gets nothing.
+ *    at. One whose context is over is taken out as well, and gets nothing: its end is on its way.
  * 3. Only if no partner is left, and the ring has no room, or no item, does who arrives enter a queue; still under the
  *    same lock, so no partner can come in between.
  * 4. The item is in exactly one place: with its sender (its request waits, or its send failed), in the ring, with a

@@ -119,19 +119,20 @@ void uvf__wait_now(uvf_op_t *op, int status) {
 
 void uvf__wait_posted(uvf_op_t *op) { uvf__op_ready(op); }
 
+int uvf__waiter_is_over(const uvf__waiter_t *w) { return uvf__ctx_err(w->op->ctx) != 0; }
+
+/* One whose context is over is not told from here, but by whoever ended that: a cancel's completions come in an order. */
 int uvf__wait_claim(uvf__queue_t *queue, uvf__waiter_t *w, uvf__told_t *told) {
   uvf_op_t *op = w->op;
   int err;
   uvf__queue_remove(queue, w);
-  if (!uvf__op_claim(op)) return 0;
-  err = uvf__ctx_err(op->ctx);
+  if (uvf__waiter_is_over(w) || !uvf__op_claim(op)) return 0;
+  err = uvf__ctx_err(op->ctx); /* it may have ended just now */
   op->status = err;
   w->won = 1;
   uvf__told_add(told, w);
   return err == 0;
 }
-
-int uvf__waiter_is_over(const uvf__waiter_t *w) { return uvf__ctx_err(w->op->ctx) != 0; }
 
 uvf__waiter_t *uvf__queue_take(uvf__queue_t *queue, uvf__told_t *told) {
   uvf__waiter_t *w;

@@ -109,15 +109,15 @@ static inline void uvf__told_add(uvf__told_t *told, uvf__waiter_t *w) {
 }
 
 /* Under the object's lock. Takes the first waiter out that is still waiting, claims it with status 0 and puts it among
- * the told; the caller writes what it gets (and may write op->status). Those whose context is over are claimed with
- * its err on the way, and are told as well. NULL: the queue is empty now. */
+ * the told; the caller writes what it gets (and may write op->status). Those whose context is over are taken out on the
+ * way and left to whoever ended it, as those whose claim was lost are. NULL: the queue is empty now. */
 uvf__waiter_t *uvf__queue_take(uvf__queue_t *queue, uvf__told_t *told);
 
 /* The same for one waiter, which is taken out of its queue: 1 if it is the caller's to serve. */
 int uvf__wait_claim(uvf__queue_t *queue, uvf__waiter_t *w, uvf__told_t *told);
 
 /* Under the object's lock: its context has ended, though its loop or thread has not come by yet. It must not stand in
- * the way of others: uvf__wait_claim tells it. */
+ * the way of others: uvf__wait_claim takes it out. */
 int uvf__waiter_is_over(const uvf__waiter_t *w);
 
 /* Sets them going: each on its own loop, or its own thread. No lock held; nothing of them or of the object may be

@@ -67,9 +67,10 @@ static void refill(uvf_limiter_t *l, uint64_t now_ns) {
 
 /* How long n tokens take to flow in, rounded up; UINT64_MAX: for ever. */
 static uint64_t flow_ns(const uvf_limiter_t *l, double n) {
-  if (!(l->uvf__rate > 0)) return UINT64_MAX; /* -0.0 as well */
-  double ns = n * NS_PER_S / l->uvf__rate; /* rate 0: infinite */
+  double ns;
   uint64_t whole;
+  if (!(l->uvf__rate > 0)) return UINT64_MAX; /* -0.0 as well */
+  ns = n * NS_PER_S / l->uvf__rate;
   if (!(ns < NS_END)) return UINT64_MAX;
   whole = (uint64_t)ns;
   return (double)whole < ns ? whole + 1 : whole;

@@ -8,7 +8,7 @@
  *    read without it.
  * 2. There are waiters only while it is BUSY: so whoever ends that must choose a doer among them, or tell all.
  * 3. A doer is a waiter that was claimed with UVF_ONCE_DO: its context may end from then on, the duty stays with it.
- *    One whose context is over already is told that instead, and the next is chosen.
+ *    One whose context is over already is passed by: its end is on its way.
  * 4. A waiter that is ended stands in nobody's way: whoever waits needs the doer, not those before it.
  */
 #include "kernel/wait.h"
