@@ -145,8 +145,8 @@ typedef struct uvf_once_s {
   uvf__queue_t uvf__waits;
 } uvf_once_t;
 
-/* All zero is one that is not done; this sets that. NULL does nothing. There is nothing to destroy: its memory may go when
- * no call that was given it is under way any more. */
+/* All zero is one that is not done; this sets that. NULL does nothing. There is nothing to destroy: its memory may go
+ * when no call that was given it is under way any more. */
 UVF_EXTERN void uvf_once_init(uvf_once_t *once);
 
 /* The callback's status: UVF_ONCE_DO (1): it is yours to do: call uvf_once_done when it is done or has failed; 0: it is

@@ -56,7 +56,8 @@ void uvf__chan_after(uvf_chan_t *chan, uvf__chan_after_t *after);
 /* Gives an item that is not in the channel to its drop function. No lock held. */
 void uvf__chan_drop(uvf_chan_t *chan, void *item);
 
-/* Under the lock: places an item, if that can be done without waiting. 0; UV_EAGAIN: it would have to wait; UV_EPIPE. */
+/* Under the lock: places an item, if that can be done without waiting. 0; UV_EAGAIN: it would have to wait;
+ * UV_EPIPE. */
 int uvf__chan_place(uvf_chan_t *chan, void *item, uvf__chan_after_t *after);
 
 /* Under the lock: takes one, if there is any. 0; UV_EAGAIN: none; UV_EOF. */
@@ -65,8 +66,8 @@ int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after);
 /* Under the lock: as many as there are, up to max; how many. *why: UV_EAGAIN or UV_EOF if that is less than max. */
 size_t uvf__chan_take_many(uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after, int *why);
 
-/* The requests, on a loop or of a blocked thread: uvf__op_begin or uvf__block_begin, fill, start. `holds`: a reference to
- * the channel, while it waits, until it is delivered. */
+/* The requests, on a loop or of a blocked thread: uvf__op_begin or uvf__block_begin, fill, start. `holds`: a reference
+ * to the channel, while it waits, until it is delivered. */
 extern const uvf__op_type_t uvf__chan_send_type;
 extern const uvf__op_type_t uvf__chan_recv_type;
 void uvf__chan_fill(uvf_chan_req_t *req, void *item, uvf_chan_cb cb);
@@ -77,10 +78,10 @@ void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds);
 int uvf__chan_send_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items, size_t n, size_t *sent);
 int uvf__chan_recv_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, size_t *received);
 
-/* For one side that found nothing to do (items: receivers; room: senders) while the other may be busy on another thread:
- * looks on for some microseconds, without the lock, before it says that it waits. As long as there is more at each
- * look it goes on, so that it comes back for a good many at once: two threads that hand single items to and fro spend
- * their time on waiting for each other's cache line. 1 if there is something. */
+/* For one side that found nothing to do (items: receivers; room: senders) while the other may be busy on another
+ * thread: looks on for some microseconds, without the lock, before it says that it waits. As long as there is more at
+ * each look it goes on, so that it comes back for a good many at once: two threads that hand single items to and fro
+ * spend their time on waiting for each other's cache line. 1 if there is something. */
 enum uvf__chan_side { UVF__CHAN_ITEMS, UVF__CHAN_ROOM };
 int uvf__chan_linger(const uvf_chan_t *chan, enum uvf__chan_side what);
 

@@ -18,8 +18,8 @@
  *    claimed receiver, or in a call's hand on its way to the drop function. It moves under the lock only.
  * 5. Invariants under the lock: see receivers and senders in chan.h. Whatever makes room (a take, a drop) moves waiting
  *    senders' items up before the lock is released; so a newcomer that finds room overtakes nobody.
- * 6. A waiting request holds a reference, which its delivery gives back: the drop functions that the last reference runs
- *    must not run inside a cancel. A blocked thread relies on its caller's.
+ * 6. A waiting request holds a reference, which its delivery gives back: the drop functions that the last reference
+ *    runs must not run inside a cancel. A blocked thread relies on its caller's.
  *
  * The lock is a leaf (wait.h): it is released before anybody is told or any drop function is called.
  */
@@ -241,17 +241,13 @@ static uvf_op_t *op_of(uvf_chan_req_t *req) { return (uvf_op_t *)(void *)req; }
 
 static int withdraw_send(uvf_op_t *op) {
   uvf_chan_t *chan = req_of(op)->uvf__chan;
-  uvf__lock(&chan->lock);
-  uvf__queue_remove(&chan->senders, &req_of(op)->uvf__waiter);
-  uvf__unlock(&chan->lock);
+  uvf__queue_leave(&chan->lock, &chan->senders, &req_of(op)->uvf__waiter);
   return 1;
 }
 
 static int withdraw_recv(uvf_op_t *op) {
   uvf_chan_t *chan = req_of(op)->uvf__chan;
-  uvf__lock(&chan->lock);
-  uvf__queue_remove(&chan->receivers, &req_of(op)->uvf__waiter);
-  uvf__unlock(&chan->lock);
+  uvf__queue_leave(&chan->lock, &chan->receivers, &req_of(op)->uvf__waiter);
   return 1;
 }
 

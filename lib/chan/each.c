@@ -4,7 +4,8 @@
  *
  * It is one operation that is delivered many times. Where it is (each->uvf__where; the loop's, as all here):
  *
- *   WAITING   in the channel's queue of receivers, PENDING. A sender gives it one item and claims it; a close claims it.
+ *   WAITING   in the channel's queue of receivers, PENDING. A sender gives it one item and claims it; a close claims
+ *             it.
  *   LATER     in the hub's list for the next turn, PENDING: it has had its share of this one.
  *   RUNNING   being delivered. Before a call of the items callback that is not its last it is made PENDING again,
  *             in no queue, so that the callback may end it as any other; then that end is on the ready list when the
@@ -33,9 +34,7 @@ static uvf_op_t *op_of(uvf_chan_each_t *each) { return (uvf_op_t *)(void *)each;
 static int withdraw(uvf_op_t *op) {
   uvf_chan_each_t *each = each_of(op);
   if (each->uvf__where == WAITING) {
-    uvf__lock(&each->uvf__chan->lock);
-    uvf__queue_remove(&each->uvf__chan->receivers, &each->uvf__waiter);
-    uvf__unlock(&each->uvf__chan->lock);
+    uvf__queue_leave(&each->uvf__chan->lock, &each->uvf__chan->receivers, &each->uvf__waiter);
   } else if (each->uvf__where == LATER) {
     uvf__queue_remove(&uvf__ctx_hub(op->ctx)->later, &each->uvf__waiter);
   }
@@ -67,7 +66,8 @@ static size_t share(uvf__hub_t *hub, uvf_chan_each_t *each) {
 }
 
 /* Nothing is there. If the last items came from another thread, that may be about to send more: being put to sleep and
- * woken would cost the loop some microseconds and the sender a system call. Tried ever more rarely if it does not pay. */
+ * woken would cost the loop some microseconds and the sender a system call. Tried ever more rarely if it does not
+ * pay. */
 static void linger(uvf_chan_each_t *each) {
   if (each->uvf__linger == 0) return;
   if (--each->uvf__linger > 0) return;

@@ -3,8 +3,8 @@
  * Select: one of n cases, exactly one.
  *
  * The protocol, between selects on any number of threads
- * 1. A select that arrives takes the locks of all its channels, each once, in order of address. Everybody else holds one
- *    of these locks at a time and takes nothing under it, so there is no cycle.
+ * 1. A select that arrives takes the locks of all its channels, each once, in order of address. Everybody else holds
+ *    one of these locks at a time and takes nothing under it, so there is no cycle.
  * 2. Under all of them it is in no queue, so nobody can claim it: it may take any case that is ready without claiming
  *    itself. The partner, which may be another select that waits in channels whose locks we do not hold, is
  *    claimed by CAS; if that is lost, the partner has ended otherwise and is gone from this queue: look again. Each
@@ -12,8 +12,8 @@
  * 3. If no case is ready it enters the queue of every case, and then lets go of the locks. From then on
  *    whoever comes to one of these channels may claim it, once, for the case whose waiter it found there. The
  *    operation is one, the waiters are many: the others fail to claim it and forget them.
- * 4. The claimant marks the waiter that won. The select, back on its loop or thread, takes its other waiters out of their
- *    queues, under one channel's lock at a time: only from then on may its memory go.
+ * 4. The claimant marks the waiter that won. The select, back on its loop or thread, takes its other waiters out of
+ *    their queues, under one channel's lock at a time: only from then on may its memory go.
  *
  * Random among those that are ready: one pass counts them and keeps the k-th with probability 1/k.
  */
@@ -174,9 +174,7 @@ static void start(uvf_select_t *sel, int holds) {
 static void leave_all(uvf_select_t *sel) {
   for (uvf_select_case_t *c = sel->uvf__order; c != NULL; c = c->uvf__order) {
     uvf_chan_t *chan = c->chan;
-    uvf__lock(&chan->lock);
-    uvf__queue_remove(c->kind == UVF_SELECT_RECV ? &chan->receivers : &chan->senders, &c->uvf__waiter);
-    uvf__unlock(&chan->lock);
+    uvf__queue_leave(&chan->lock, c->kind == UVF_SELECT_RECV ? &chan->receivers : &chan->senders, &c->uvf__waiter);
   }
 }
 

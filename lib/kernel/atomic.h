@@ -30,11 +30,13 @@
 #endif
 
 _Static_assert(sizeof(_Atomic(uint32_t)) == sizeof(uint32_t), "an atomic u32 has the layout of a plain one");
+_Static_assert(sizeof(_Atomic(uint64_t)) == sizeof(uint64_t), "an atomic u64 has the layout of a plain one");
 
 typedef _Atomic(uint32_t) uvf__au32;
+typedef _Atomic(uint64_t) uvf__au64;
 
-/* Pauses about ns nanoseconds, without a system call. One UVF__PAUSE takes from 1 to 50 ns, as the processor is made: it is
- * measured once (uvf__spin_calibrate; some microseconds; any thread, before the first use or not at all). */
+/* Pauses about ns nanoseconds, without a system call. One UVF__PAUSE takes from 1 to 50 ns, as the processor is made:
+ * it is measured once (uvf__spin_calibrate; some microseconds; any thread, before the first use or not at all). */
 extern uint32_t uvf__spins_us; /* of one microsecond */
 void uvf__spin_calibrate(void);
 static inline void uvf__spin(uint32_t ns) {

@@ -34,8 +34,8 @@ typedef struct uvf__op_type_s {
   /* Another thread posted op; NULL if none ever does. */
   void (*posted)(uvf_op_t *op);
   unsigned int flags;
-  /* For one that is delivered many times: uvf_op_cancel came while it was claimed, perhaps to go on. Notes that it is to
-   * end with UV_ECANCELED: 0; or UV_EBUSY: it was the end. NULL: too late is too late. */
+  /* For one that is delivered many times: uvf_op_cancel came while it was claimed, perhaps to go on. Notes that it is
+   * to end with UV_ECANCELED: 0; or UV_EBUSY: it was the end. NULL: too late is too late. */
   int (*stop)(uvf_op_t *op);
 } uvf__op_type_t;
 

@@ -4,10 +4,10 @@
  * thread blocks.
  *
  * Invariants of a blocked thread
- * 1. Its record (request and parker) is on its stack. parker->word: SPINNING -> PARKED (by the thread) and either -> TOLD
- *    (by who served it, the last touch if the word was SPINNING). If it was PARKED, the teller takes parker->lock, sets
- *    `woken`, and lets go: the thread leaves only when it has seen `woken` under that lock, or has claimed its operation
- *    itself, so that there is no teller.
+ * 1. Its record (request and parker) is on its stack. parker->word: SPINNING -> PARKED (by the thread) and either ->
+ *    TOLD (by who served it, the last touch if the word was SPINNING). If it was PARKED, the teller takes parker->lock,
+ *    sets `woken`, and lets go: the thread leaves only when it has seen `woken` under that lock, or has claimed its
+ *    operation itself, so that there is no teller.
  * 2. While it is parked it is in hub->sleepers. Contexts that end poke the sleepers of their hub, under sleep_lock; the
  *    thread takes itself out under the same lock, so no poke comes later.
  * 3. No end of a context is missed: the thread counts itself in nsleepers, then looks at err; who ends a context claims
@@ -26,8 +26,8 @@
 enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 
 #define THREAD_TAG UVF__POST_MASK /* op->uvf__post of a blocked thread's: the parker, tagged as no post is */
-/* Long beside the holder's few dozen instructions: while it has the lock's cache line to itself it gets many things done,
- * and so does the next. Measured: two threads at one channel, 35 ns an item; with a tenth of this, 40 to 100. */
+/* Long beside the holder's few dozen instructions: while it has the lock's cache line to itself it gets many things
+ * done, and so does the next. Measured: two threads at one channel, 35 ns an item; with a tenth of this, 40 to 100. */
 #define LOCK_SPIN_NS 1500
 #define LOCK_SPINS 100
 #define BLOCK_SPIN_NS 20000 /* what it costs to be put to sleep and woken, more or less */
@@ -121,7 +121,8 @@ void uvf__wait_posted(uvf_op_t *op) { uvf__op_ready(op); }
 
 int uvf__waiter_is_over(const uvf__waiter_t *w) { return uvf__ctx_err(w->op->ctx) != 0; }
 
-/* One whose context is over is not told from here, but by whoever ended that: a cancel's completions come in an order. */
+/* One whose context is over is not told from here, but by whoever ended that: a cancel's completions come in an
+ * order. */
 int uvf__wait_claim(uvf__queue_t *queue, uvf__waiter_t *w, uvf__told_t *told) {
   uvf_op_t *op = w->op;
   int err;
@@ -145,7 +146,7 @@ uvf__waiter_t *uvf__queue_take(uvf__queue_t *queue, uvf__told_t *told) {
 /* --- uvf_wait_t ----------------------------------------------------------------------------------- */
 
 int uvf__wait_deliver(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
   if (wait->uvf__cb != NULL) wait->uvf__cb(wait, op->status);
   return 1;
@@ -302,8 +303,8 @@ static int give_up(uvf_op_t *op, int status) {
   return status;
 }
 
-/* Looks on before it sleeps; 1 if it was told meanwhile. A thread that spins keeps its processor from whoever is to answer,
- * so one for which it does not pay, because answers take longer than that, soon goes to sleep at once. */
+/* Looks on before it sleeps; 1 if it was told meanwhile. A thread that spins keeps its processor from whoever is to
+ * answer, so one for which it does not pay, because answers take longer than that, soon goes to sleep at once. */
 static _Thread_local uint32_t patience = BLOCK_LOOKS;
 static _Thread_local uint32_t naps;
 

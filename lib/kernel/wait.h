@@ -83,6 +83,13 @@ static inline int uvf__queue_remove(uvf__queue_t *queue, uvf__waiter_t *w) {
   return 1;
 }
 
+/* All of a withdrawal that nobody else depends on. */
+static inline void uvf__queue_leave(uint32_t *lock, uvf__queue_t *queue, uvf__waiter_t *w) {
+  uvf__lock(lock);
+  uvf__queue_remove(queue, w);
+  uvf__unlock(lock);
+}
+
 static inline void uvf__waiter_init(uvf__waiter_t *w, uvf_op_t *op) {
   w->prev = NULL;
   w->op = op;
@@ -130,7 +137,8 @@ static inline void uvf__tell(uvf__told_t *told) {
 /* The same for one operation: claimed, its status set. */
 void uvf__wait_finish(uvf_op_t *op);
 
-/* For start(): the operation that is being started need not wait, or cannot. It must not be in a queue. No lock held. */
+/* For start(): the operation that is being started need not wait, or cannot. It must not be in a queue. No lock
+ * held. */
 void uvf__wait_now(uvf_op_t *op, int status);
 
 /* uvf__op_type_t.posted of those that have nothing to do then but to call back. */
@@ -140,6 +148,7 @@ void uvf__wait_posted(uvf_op_t *op);
 
 static inline uvf_wait_t *uvf__wait_of(uvf__waiter_t *w) { return (uvf_wait_t *)(void *)w->op; }
 static inline uvf_op_t *uvf__wait_op(uvf_wait_t *wait) { return (uvf_op_t *)(void *)wait; }
+static inline uvf_wait_t *uvf__wait_from(uvf_op_t *op) { return (uvf_wait_t *)(void *)op; }
 
 /* Their deliver. */
 int uvf__wait_deliver(uvf_op_t *op);
@@ -164,15 +173,16 @@ typedef struct uvf__parker_s {
   uint64_t (*wake)(uvf_op_t *op);
 } uvf__parker_t;
 
-/* For functions that must not be called on the thread of a loop: a rule in debug builds, else UV_EPERM there. 0: fine. */
+/* For functions that must not be called on the thread of a loop: a rule in debug builds, else UV_EPERM there. 0:
+ * fine. */
 int uvf__block_check(const char *function);
 
 /* Prepares op (any request struct, on the stack of a thread that may block) for start(). 0, or the err of ctx: then it
  * is over with that. */
 int uvf__block_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, uvf__parker_t *parker);
 
-/* Blocks until it has been told, or ctx ends, or its deadline comes; returns op->status. Before it really waits it calls
- * uvf__block_check(function); if that fails it withdraws and returns what that says. */
+/* Blocks until it has been told, or ctx ends, or its deadline comes; returns op->status. Before it really waits it
+ * calls uvf__block_check(function); if that fails it withdraws and returns what that says. */
 int uvf__block_end(uvf_op_t *op, const char *function);
 
 /* 1 if looking on for a moment before it waits has paid for this thread lately. */
@@ -195,8 +205,8 @@ static inline int uvf__wait_request(uvf_ctx_t *ctx, uvf_wait_t *wait, const uvf_
   return rc < 0 ? rc : 0;
 }
 
-/* All of its twin; *value (if not NULL) is what it brought. A debug build stops one that is called on a loop's thread also
- * when it would not have had to wait. */
+/* All of its twin; *value (if not NULL) is what it brought. A debug build stops one that is called on a loop's thread
+ * also when it would not have had to wait. */
 static inline int uvf__wait_blocking(uvf_ctx_t *ctx, const uvf__op_type_t *type, void *object, uint64_t want,
                                      void **value, uvf__wait_start start, const char *function) {
   uvf_wait_t wait;

@@ -62,7 +62,7 @@ static void start(uvf_wait_t *wait) {
 }
 
 static int withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_cond_t *cond = cond_of(wait);
   uvf__told_t told;
   uvf__told_init(&told);
@@ -90,7 +90,7 @@ static void finish(uvf_wait_t *wait, int status) {
 }
 
 static int deliver(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   if (cond_of(wait) != NULL) finish(wait, op->status);
   return uvf__wait_deliver(op);
 }

@@ -249,7 +249,7 @@ static uvf_flight_call_t *call_new(uvf_flight_t *flight, uint64_t hash, const vo
 /* --- waiting for one -------------------------------------------------------------------------- */
 
 static int withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_flight_call_t *call = wait->uvf__object;
   uvf__lock(&call->lock);
   if (uvf__queue_remove(&call->waits, &wait->uvf__waiter)) {
@@ -261,7 +261,7 @@ static int withdraw(uvf_op_t *op) {
 }
 
 static int deliver(uvf_op_t *op) {
-  uvf_flight_call_t *call = ((uvf_wait_t *)(void *)op)->uvf__object;
+  uvf_flight_call_t *call = uvf__wait_from(op)->uvf__object;
   uvf__wait_deliver(op);
   if (call != NULL) unref(call);
   return 1;

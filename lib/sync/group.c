@@ -299,7 +299,7 @@ int(uvf_group_try_go_loop)(uvf_group_t *group, uvf_task_t *task, uvf_task_start_
 /* --- waits ------------------------------------------------------------------------------------ */
 
 static int withdraw_wait(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_group_t *group = wait->uvf__object;
   uvf__queue_remove(&group->uvf__waits, &wait->uvf__waiter);
   return 1;

@@ -30,7 +30,7 @@
  */
 #include "kernel/context.h"
 #include "kernel/wait.h"
-#include "uvflow.h"
+#include "uvflow/sync.h"
 
 enum { IDLE = 0, FLYING = 1, ENDED = 2 }; /* nudged */
 

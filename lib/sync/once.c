@@ -27,11 +27,9 @@ void uvf_once_init(uvf_once_t *once) {
 int uvf_once_is_done(const uvf_once_t *once) { return once != NULL && uvf__u32_load(&once->uvf__state) == DONE; }
 
 static int withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_once_t *once = wait->uvf__object;
-  uvf__lock(&once->uvf__lock);
-  uvf__queue_remove(&once->uvf__waits, &wait->uvf__waiter);
-  uvf__unlock(&once->uvf__lock);
+  uvf__queue_leave(&once->uvf__lock, &once->uvf__waits, &wait->uvf__waiter);
   return 1;
 }
 

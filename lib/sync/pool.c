@@ -12,8 +12,8 @@
  * 2. If somebody waits, nothing is idle and made == max: who gives something back looks at the queue first, and hands
  *    it over under the lock. So a waiter that is withdrawn held up nobody.
  * 3. A slot whose create failed goes to the first that waits, by the same thread, one after the other: each failure is
- *    told to one waiter. That ends with an object, with nobody waiting, or after FAILURES_MAX of them, when all who wait
- *    are told: those who try again at once must not keep this thread here as long as create fails.
+ *    told to one waiter. That ends with an object, with nobody waiting, or after FAILURES_MAX of them, when all who
+ *    wait are told: those who try again at once must not keep this thread here as long as create fails.
  * 4. Who makes an object for a waiter has claimed it before, with status 0: it cannot be ended meanwhile, and create's
  *    code becomes its status. The one whose get runs create itself has claimed its own operation as well, as create is
  *    the user's and may cancel what it likes.
@@ -24,8 +24,7 @@
  */
 #include "kernel/alloc.h"
 #include "kernel/wait.h"
-#include "sync/sync.h"
-#include "uvflow.h"
+#include "uvflow/sync.h"
 
 #define FAILURES_MAX 16
 
@@ -48,8 +47,8 @@ static int create(uvf_objpool_t *pool, void **object) {
   return rc;
 }
 
-/* Who gets the slot in our hands; NULL: nobody waits, it is given up. `enough`, not 0: create has failed so often with that
- * that all who wait now are told so. */
+/* Who gets the slot in our hands; NULL: nobody waits, it is given up. `enough`, not 0: create has failed so often with
+ * that that all who wait now are told so. */
 static uvf_wait_t *slot_next(uvf_objpool_t *pool, uvf__told_t *told, int enough) {
   uvf__waiter_t *w;
   uvf__told_init(told);
@@ -98,11 +97,9 @@ static int pick(uvf_objpool_t *pool, void **object) {
 /* --- the operation -------------------------------------------------------------------------------- */
 
 static int withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_objpool_t *pool = wait->uvf__object;
-  uvf__lock(&pool->uvf__lock);
-  uvf__queue_remove(&pool->uvf__waits, &wait->uvf__waiter);
-  uvf__unlock(&pool->uvf__lock);
+  uvf__queue_leave(&pool->uvf__lock, &pool->uvf__waits, &wait->uvf__waiter);
   return 1;
 }
 

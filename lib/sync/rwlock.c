@@ -35,12 +35,12 @@ static void serve(uvf_rwlock_t *rw, uvf__told_t *told) {
   uvf__waiter_t *w;
   uint64_t want;
   while ((w = rw->uvf__waits.first) != NULL &&
-         (may_enter(rw, want = uvf__wait_of(w)->uvf__want) || uvf__waiter_is_over(w))) {
+         (may_enter(rw, want = uvf__wait_of(w)->uvf__want) || (!rw->uvf__writer && uvf__waiter_is_over(w)))) {
     if (uvf__wait_claim(&rw->uvf__waits, w, told)) enter(rw, want);
   }
 }
 
-static int take(uvf_rwlock_t *rw, uint64_t want, uvf__told_t *told) {
+static int visit(uvf_rwlock_t *rw, uint64_t want, uvf__told_t *told) {
   int may;
   serve(rw, told); /* who waits in vain makes way */
   may = rw->uvf__waits.first == NULL && may_enter(rw, want);
@@ -56,7 +56,7 @@ static int try_enter(uvf_rwlock_t *rw, uint64_t want) {
   if (rw == NULL) return UV_EINVAL;
   uvf__told_init(&told);
   uvf__lock(&rw->uvf__lock);
-  may = take(rw, want, &told);
+  may = visit(rw, want, &told);
   uvf__unlock(&rw->uvf__lock);
   uvf__tell(&told);
   return may ? 0 : UV_EAGAIN;
@@ -68,7 +68,7 @@ static void start(uvf_wait_t *wait) {
   int may;
   uvf__told_init(&told);
   uvf__lock(&rw->uvf__lock);
-  may = take(rw, wait->uvf__want, &told);
+  may = visit(rw, wait->uvf__want, &told);
   if (!may) uvf__queue_push(&rw->uvf__waits, &wait->uvf__waiter);
   uvf__unlock(&rw->uvf__lock);
   uvf__tell(&told);
@@ -76,7 +76,7 @@ static void start(uvf_wait_t *wait) {
 }
 
 static int withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_rwlock_t *rw = wait->uvf__object;
   uvf__told_t told;
   uvf__told_init(&told);

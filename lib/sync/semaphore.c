@@ -16,9 +16,9 @@
  *    the lock may compute with the word as if it were a plain field.
  * 4. No wake-up is lost. Who queues sets WAITERS first and looks at the units that this very step has found. A release
  *    before it is among those units; one after it finds WAITERS, and comes to the queue through the lock.
- * 5. At every unlock the head of the queue wants more than is free (serve). Units grow by a release and the head
- *    changes by a withdrawal: both serve. So nobody waits for what is there, and nobody overtakes: units that are free
- *    while WAITERS is set go to the head only.
+ * 5. At every unlock the head of the queue wants more than is free (serve; one whose context is over does not count).
+ *    Units grow by a release and the head changes by a withdrawal: both serve. So nobody waits for what is there, and
+ *    nobody overtakes: units that are free while WAITERS is set go to the head only.
  * 6. What is checked of a release (free + n <= size) is checked of the same word that its CAS or its lock then
  *    replaces. The CAS is the last touch of one, the unlock of the other: from there on the last holder may destroy the
  *    semaphore. Destroy takes the lock, so it waits for an unlock that is still to come.
@@ -35,10 +35,7 @@
 
 enum { WAITERS = 1 };
 
-typedef _Atomic(uint64_t) word_t;
-_Static_assert(sizeof(word_t) == sizeof(uint64_t), "an atomic u64 has the layout of a plain one");
-
-static word_t *word_of(uvf_sem_t *sem) { return (word_t *)&sem->uvf__word; }
+static uvf__au64 *word_of(uvf_sem_t *sem) { return (uvf__au64 *)&sem->uvf__word; }
 
 static uint64_t load(uvf_sem_t *sem) { return atomic_load_explicit(word_of(sem), memory_order_acquire); }
 
@@ -68,7 +65,7 @@ static void serve(uvf_sem_t *sem, uint64_t free, uvf__told_t *told) {
   uvf__waiter_t *w;
   uint64_t want;
   while ((w = sem->uvf__waits.first) != NULL &&
-         ((want = uvf__wait_of(w)->uvf__want) <= free || uvf__waiter_is_over(w))) {
+         ((want = uvf__wait_of(w)->uvf__want) <= free || (free > 0 && uvf__waiter_is_over(w)))) {
     if (uvf__wait_claim(&sem->uvf__waits, w, told)) free -= want;
   }
   atomic_store_explicit(word_of(sem), free << 1 | (w != NULL ? WAITERS : 0), memory_order_release);
@@ -141,7 +138,7 @@ void uvf__sem_start(uvf_wait_t *wait) {
 }
 
 int uvf__sem_withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf__told_t told;
   uvf__told_init(&told);
   if (wait->uvf__object != NULL) uvf__sem_leave(wait->uvf__object, &wait->uvf__waiter, &told);
@@ -180,5 +177,5 @@ int uvf__sem_destroy(uvf_sem_t *sem, const char *function) {
 int uvf_sem_destroy(uvf_sem_t *sem) { return sem != NULL ? uvf__sem_destroy(sem, "uvf_sem_destroy") : UV_EINVAL; }
 
 uint64_t uvf_sem_available(const uvf_sem_t *sem) {
-  return sem != NULL ? atomic_load_explicit((const word_t *)&sem->uvf__word, memory_order_acquire) >> 1 : 0;
+  return sem != NULL ? atomic_load_explicit((const uvf__au64 *)&sem->uvf__word, memory_order_acquire) >> 1 : 0;
 }

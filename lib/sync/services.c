@@ -6,8 +6,8 @@
  * is a task of a group that keeps going: the group counts, this file judges.
  *
  * Invariants
- * 1. The first end, of a service, of the context given, or a stop, is noted once (`uvf__ending`) and cancels the context of all;
- *    which of the two came first is told by that context's err at the moment the first service ends.
+ * 1. The first end, of a service, of the context given, or a stop, is noted once (`uvf__ending`) and cancels the
+ *    context of all; which of the two came first is told by that context's err at the moment the first service ends.
  * 2. A service that was started is RUNNING until uvf_service_ended (or a failing start) has ended it; its task is done
  *    in the same call. One whose turn comes when the context is over is never started, and says nothing about the
  *    outcome: something else had ended it.

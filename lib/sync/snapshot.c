@@ -35,7 +35,7 @@
 
 #include "kernel/alloc.h"
 #include "kernel/wait.h"
-#include "uvflow.h"
+#include "uvflow/sync.h"
 
 #define COUNT_BITS 48
 #define COUNT_MASK ((UINT64_C(1) << COUNT_BITS) - 1)
@@ -45,11 +45,8 @@
 #define CHUNKS 256u
 #define NONE UINT32_MAX
 
-typedef _Atomic(uint64_t) au64;
-_Static_assert(sizeof(au64) == sizeof(uint64_t), "an atomic u64 has the layout of a plain one");
-
 typedef struct version_s {
-  au64 refs; /* first: tests look at it */
+  uvf__au64 refs; /* first: tests look at it */
   void *value;
   uvf_snapshot_free_cb free_cb;
   uint32_t index;
@@ -65,7 +62,7 @@ typedef struct table_s {
   uint32_t used;
 } table_t;
 
-static au64 *word_of(uvf_snapshot_t *snapshot) { return (au64 *)&snapshot->uvf__word; }
+static uvf__au64 *word_of(uvf_snapshot_t *snapshot) { return (uvf__au64 *)&snapshot->uvf__word; }
 static uint32_t index_in(uint64_t word) { return (uint32_t)(word >> COUNT_BITS); }
 
 static version_t *version_at(table_t *table, uint32_t index) {

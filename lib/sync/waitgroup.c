@@ -34,15 +34,12 @@ enum { CLOSED = 1, WAITERS = 2, ONE = 4 };
 #define COUNT_MAX (UINT64_MAX >> 2)
 #define NAMES_AT_HAND 64
 
-typedef _Atomic(uint64_t) au64_t;
-_Static_assert(sizeof(au64_t) == sizeof(uint64_t), "an atomic u64 has the layout of a plain one");
-
 static uint64_t load(const uvf_waitgroup_t *group) {
-  return atomic_load_explicit((const au64_t *)&group->uvf__word, memory_order_acquire);
+  return atomic_load_explicit((const uvf__au64 *)&group->uvf__word, memory_order_acquire);
 }
 
 static int swap(uvf_waitgroup_t *group, uint64_t *from, uint64_t to) {
-  return atomic_compare_exchange_weak_explicit((au64_t *)&group->uvf__word, from, to, memory_order_acq_rel,
+  return atomic_compare_exchange_weak_explicit((uvf__au64 *)&group->uvf__word, from, to, memory_order_acq_rel,
                                                memory_order_acquire);
 }
 
@@ -217,11 +214,11 @@ void uvf_waitgroup_dump(uvf_waitgroup_t *group, FILE *f) {
 /* --- waits ------------------------------------------------------------------------------------ */
 
 static int withdraw(uvf_op_t *op) {
-  uvf_wait_t *wait = (uvf_wait_t *)(void *)op;
+  uvf_wait_t *wait = uvf__wait_from(op);
   uvf_waitgroup_t *group = wait->uvf__object;
   uvf__lock(&group->uvf__lock);
   if (uvf__queue_remove(&group->uvf__waits, &wait->uvf__waiter) && group->uvf__waits.first == NULL) {
-    atomic_fetch_and_explicit((au64_t *)&group->uvf__word, ~(uint64_t)WAITERS, memory_order_acq_rel);
+    atomic_fetch_and_explicit((uvf__au64 *)&group->uvf__word, ~(uint64_t)WAITERS, memory_order_acq_rel);
   }
   uvf__unlock(&group->uvf__lock);
   return 1;

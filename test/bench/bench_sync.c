@@ -2,8 +2,8 @@
  *
  * Semaphore, mutex, snapshot, limiter, wait group.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench.h"
 
@@ -24,6 +24,7 @@ typedef struct tools_s {
   uint64_t count;
   double tokens;
   uint64_t at_ns;
+  _Atomic(uint64_t) word;
 } tools_t;
 
 #define PLENTY 1e12
@@ -91,6 +92,12 @@ RUN(mutex_try_run, rc |= uvf_mutex_try_lock(&t->mutex); rc |= uvf_mutex_unlock(&
 RUN(raw_sem_run, rc |= uv_sem_trywait(&t->raw_sem); uv_sem_post(&t->raw_sem);)
 RUN(raw_mutex_run, uv_mutex_lock(&t->raw_mutex); uv_mutex_unlock(&t->raw_mutex);)
 
+static int swap(tools_t *t, uint64_t from, uint64_t to) {
+  return atomic_compare_exchange_strong_explicit(&t->word, &from, to, memory_order_acq_rel, memory_order_relaxed);
+}
+
+RUN(floor_run, rc |= !swap(t, 0, 1); rc |= !swap(t, 1, 0);)
+
 RUN(snapshot_run, uvf_snapshot_ref_t ref; rc |= uvf_snapshot_get(&t->snapshot, &ref) != t;
     uvf_snapshot_put(&t->snapshot, &ref);)
 RUN(raw_rwlock_run, uv_rwlock_rdlock(&t->raw_rwlock); rc |= t->value != t; uv_rwlock_rdunlock(&t->raw_rwlock);)
@@ -134,6 +141,7 @@ static const bench_impl_t ours_sem_try = {"uvflow", tools_setup, sem_try_run, to
 static const bench_impl_t ours_mutex_try = {"uvflow: uvf_mutex", tools_setup, mutex_try_run, tools_teardown};
 static const bench_impl_t raw_sem_try = {"libuv: uv_sem trywait + post", tools_setup, raw_sem_run, tools_teardown};
 static const bench_impl_t raw_mutex = {"libuv: uv_mutex lock + unlock", tools_setup, raw_mutex_run, tools_teardown};
+static const bench_impl_t floor_cas = {"floor: two locked instructions", tools_setup, floor_run, tools_teardown};
 static const bench_impl_t ours_snapshot = {"uvflow", tools_setup, snapshot_run, tools_teardown};
 static const bench_impl_t raw_rwlock = {"libuv: uv_rwlock rdlock + rdunlock", tools_setup, raw_rwlock_run,
                                         tools_teardown};
@@ -151,7 +159,7 @@ const bench_row_t bench_sync_rows[] = {
      .what = "Timed: uvf_sem_try_acquire of 1 and uvf_sem_release, on one thread, free every time. Raw: uv_sem_trywait "
              "and uv_sem_post; uv_mutex_lock and uv_mutex_unlock.",
      .goal = 5,
-     .impls = {&ours_sem_try, &raw_sem_try, &raw_mutex, &ours_mutex_try}},
+     .impls = {&ours_sem_try, &raw_sem_try, &raw_mutex, &floor_cas, &ours_mutex_try}},
     {.name = "snapshot-get",
      .title = "snapshot: get + put",
      .what =

@@ -187,16 +187,22 @@ typedef struct fighter_s {
   uv_thread_t thread;
   uv_sem_t go;
   uint64_t todo; /* 0: go home */
+  /* raw hand-off, ring */
+  uv_sem_t turn;
+  struct fighter_s *next;
 } fighter_t;
 
 struct fight_s {
   bench_loop_t b;
-  void (*turn)(fight_t *f); /* lock, the critical section, unlock */
+  void (*turn)(fighter_t *me); /* lock, the critical section, unlock */
   size_t n;
   fighter_t fighter[MAX_FIGHTERS];
   uv_sem_t done;
   uvf_mutex_t mutex;
   uv_mutex_t raw;
+  int held; /* raw hand-off: these three under raw */
+  fighter_t *waits;
+  fighter_t **waits_end;
   uint64_t count; /* under the mutex */
 };
 
@@ -205,18 +211,20 @@ static void fighter_main(void *arg) {
   for (;;) {
     uv_sem_wait(&me->go);
     if (me->todo == 0) return;
-    for (uint64_t i = 0; i < me->todo; i++) me->fight->turn(me->fight);
+    for (uint64_t i = 0; i < me->todo; i++) me->fight->turn(me);
     uv_sem_post(&me->fight->done);
   }
 }
 
-static void handoff_turn(fight_t *f) {
+static void handoff_turn(fighter_t *me) {
+  fight_t *f = me->fight;
   bench_must("uvf_mutex_lock_wait", uvf_mutex_lock_wait(f->b.root, &f->mutex));
   f->count++;
   bench_must("uvf_mutex_unlock", uvf_mutex_unlock(&f->mutex));
 }
 
-static void spin_turn(fight_t *f) {
+static void spin_turn(fighter_t *me) {
+  fight_t *f = me->fight;
   for (unsigned int i = 0; uvf_mutex_try_lock(&f->mutex) == UV_EAGAIN; i++) {
     if (i % 1024 == 1023) uv_sleep(0);
   }
@@ -224,17 +232,61 @@ static void spin_turn(fight_t *f) {
   bench_must("uvf_mutex_unlock", uvf_mutex_unlock(&f->mutex));
 }
 
-static void barging_turn(fight_t *f) {
+/* Raw: a flag and a list under a mutex, a semaphore for each that waits. Nobody looks on before it sleeps. */
+static void raw_lock(fighter_t *me) {
+  fight_t *f = me->fight;
+  uv_mutex_lock(&f->raw);
+  int wait = f->held;
+  f->held = 1;
+  if (wait) {
+    me->next = NULL;
+    *f->waits_end = me;
+    f->waits_end = &me->next;
+  }
+  uv_mutex_unlock(&f->raw);
+  if (wait) uv_sem_wait(&me->turn);
+}
+
+static void raw_unlock(fight_t *f) {
+  uv_mutex_lock(&f->raw);
+  fighter_t *next = f->waits;
+  if (next) {
+    f->waits = next->next;
+    if (!f->waits) f->waits_end = &f->waits;
+  } else {
+    f->held = 0;
+  }
+  uv_mutex_unlock(&f->raw);
+  if (next) uv_sem_post(&next->turn);
+}
+
+static void raw_handoff_turn(fighter_t *me) {
+  raw_lock(me);
+  me->fight->count++;
+  raw_unlock(me->fight);
+}
+
+/* The floor of what is handed on in order by sleeping: each waits for the one before it, and wakes the next. */
+static void ring_turn(fighter_t *me) {
+  fight_t *f = me->fight;
+  uv_sem_wait(&me->turn);
+  f->count++;
+  uv_sem_post(&f->fighter[((size_t)(me - f->fighter) + 1) % f->n].turn);
+}
+
+static void barging_turn(fighter_t *me) {
+  fight_t *f = me->fight;
   uv_mutex_lock(&f->raw);
   f->count++;
   uv_mutex_unlock(&f->raw);
 }
 
-static fight_t *fight_new(size_t n, void (*turn)(fight_t *f)) {
+static fight_t *fight_new(size_t n, void (*turn)(fighter_t *me)) {
   fight_t *f = bench_alloc(1, sizeof(*f));
   bench_loop_open(&f->b, 1);
   f->turn = turn;
   f->n = n;
+  f->waits_end = &f->waits;
   bench_must("uvf_mutex_init", uvf_mutex_init(&f->mutex));
   bench_must("uv_mutex_init", uv_mutex_init(&f->raw));
   bench_must("uv_sem_init", uv_sem_init(&f->done, 0));
@@ -242,6 +294,7 @@ static fight_t *fight_new(size_t n, void (*turn)(fight_t *f)) {
     fighter_t *one = &f->fighter[i];
     one->fight = f;
     bench_must("uv_sem_init", uv_sem_init(&one->go, 0));
+    bench_must("uv_sem_init", uv_sem_init(&one->turn, 0));
     bench_must("uv_thread_create", uv_thread_create(&one->thread, fighter_main, one));
   }
   return f;
@@ -271,6 +324,7 @@ static void fight_delete(void *state) {
     uv_sem_post(&f->fighter[i].go);
     bench_must("uv_thread_join", uv_thread_join(&f->fighter[i].thread));
     uv_sem_destroy(&f->fighter[i].go);
+    uv_sem_destroy(&f->fighter[i].turn);
   }
   bench_must("uvf_mutex_destroy", uvf_mutex_destroy(&f->mutex));
   uv_mutex_destroy(&f->raw);
@@ -280,10 +334,21 @@ static void fight_delete(void *state) {
 }
 
 static void *handoff_setup(size_t size) { return fight_new(size, handoff_turn); }
+static void *raw_handoff_setup(size_t size) { return fight_new(size, raw_handoff_turn); }
+
+static void *ring_setup(size_t size) {
+  fight_t *f = fight_new(size, ring_turn);
+  uv_sem_post(&f->fighter[0].turn);
+  return f;
+}
+
 static void *spin_setup(size_t size) { return fight_new(size, spin_turn); }
 static void *barging_setup(size_t size) { return fight_new(size, barging_turn); }
 
 static const bench_impl_t handoff = {"uvflow: lock_wait (hand-off)", handoff_setup, fight_run, fight_delete};
+static const bench_impl_t raw_handoff = {"libuv: list, uv_sem each (hand-off)", raw_handoff_setup, fight_run,
+                                         fight_delete};
+static const bench_impl_t ring = {"floor: uv_sem, round and round", ring_setup, fight_run, fight_delete};
 static const bench_impl_t spinning = {"uvflow: try_lock, spinning (barging)", spin_setup, fight_run, fight_delete};
 static const bench_impl_t barging = {"libuv: uv_mutex (barging)", barging_setup, fight_run, fight_delete};
 
@@ -320,12 +385,12 @@ const bench_row_t bench_turn_rows[] = {
     {.name = "mutex-threads-2",
      .title = "mutex: 2 threads, hand-off against barging",
      .what = "2 threads. " FIGHT_WHAT,
-     .impls = {&handoff, &barging, &spinning},
+     .impls = {&handoff, &raw_handoff, &ring, &barging, &spinning},
      .size = 2},
     {.name = "mutex-threads-4",
      .title = "mutex: 4 threads, hand-off against barging",
      .what = "4 threads. " FIGHT_WHAT,
-     .impls = {&handoff, &barging, &spinning},
+     .impls = {&handoff, &raw_handoff, &ring, &barging, &spinning},
      .size = 4},
     {.name = NULL},
 };
