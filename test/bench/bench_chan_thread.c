@@ -134,7 +134,7 @@ IMPL(ring_threads_batch, RING, flow_ring, 1, FLOW_BATCH)
 
 #define LOOP_RAW                                                                                                       \
   "Raw: nodes that are part of the items in a list under a mutex, swapped as a whole by the loop, a uv_async_send "    \
-  "for each item, a condition for senders that find it full; and the best we know how to write: an array that is "     \
+  "for each item, a condition for senders that find it full; and what wakes the loop less often: an array that is "    \
   "swapped with another, uv_async_send for its first item only. Both take all there is and make room for as much at "  \
   "once. "
 

@@ -88,7 +88,7 @@ static inline void flow_got(flow_t *f, const void *item) {
 extern const flow_type_t flow_list;
 /* The same, unbounded: a node is malloc'ed for each item, and a sender never waits. */
 extern const flow_type_t flow_list_unbounded;
-/* Two arrays that are swapped, uv_async_send for the first item only; bounded. The best that we know how to write. */
+/* Two arrays that are swapped, uv_async_send for the first item only; bounded. */
 extern const flow_type_t flow_arrays;
 /* To a thread: a ring, two conditions that are signalled when somebody waits; bounded. */
 extern const flow_type_t flow_ring;

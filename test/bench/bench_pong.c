@@ -176,7 +176,7 @@ const bench_row_t bench_pong_rows[] = {
      .title = "one item there and back, on one loop",
      .what =
          PONG_WHAT "Both ends are uvf_chan_each on one loop. Raw: two idle handles that start each other: one turn of "
-                   "the loop for each way, where ours needs none.",
+                   "the loop for each way, where ours calls back without waiting for the next one.",
      .impls = {&loop_0, &loop_1, &loop_2, &loop_8, &loop_128, &loop_1024, &raw_loop}},
     {.name = NULL},
 };

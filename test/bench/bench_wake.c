@@ -51,7 +51,7 @@ static void bare_teardown(void *state) {
 /* --- two loops ---------------------------------------------------------------------------------------------------- */
 
 /* The bench's thread runs the first, another thread the second. Neither of them spins or blocks on anything else: what
- * is timed is two wake-ups of loops that sleep. */
+ * is timed is two wake-ups, of loops that sleep unless the item is back before they got that far. */
 typedef struct loops_s loops_t;
 
 typedef struct side_s {
@@ -209,9 +209,9 @@ const bench_row_t bench_wake_rows[] = {
      .flags = BENCH_ELAPSED},
     {.name = "wake-loops",
      .title = "loop to sleeping loop and back",
-     .what =
-         "Two loops on two threads, each asleep while the other has the item: uvf_chan_try_send and uvf_chan_each on "
-         "both. Timed: there and back. Raw: an async handle on each. The goal is 1.1 times raw in the same run.",
+     .what = "Two loops on two threads, each with nothing to do but to poll while the other has the item: "
+             "uvf_chan_try_send and uvf_chan_each on "
+             "both. Timed: there and back. Raw: an async handle on each. The goal is 1.1 times raw in the same run.",
      .goal_ratio = 1.1,
      .impls = {&ours_loops, &raw_loops}},
     {.name = NULL},

@@ -73,7 +73,7 @@ static void on_closed(uv_handle_t *handle) {
   c->told++;
 }
 
-/* libuv has no deferred call; the cheapest thing it calls back "soon" is the close of a handle. */
+/* libuv has no deferred call; what it calls back "soon" without a list by hand is the close of a handle. */
 static void raw_run(void *state, uint64_t ops, bench_sample_t *s) {
   crowd_t *c = state;
   uint64_t start = uv_hrtime();
@@ -97,8 +97,8 @@ const bench_row_t bench_watch_rows[] = {
     {.name = "watch-64",
      .title = "on_done + cancel + callback, 64 a turn",
      .what = "Timed: with_cancel, on_done, cancel and release 64 times, then loop turns until all 64 callbacks have "
-             "come; per callback. Raw: a pooled handle is initialised and closed, and its close callback awaited: the "
-             "cheapest deferred call that libuv has.",
+             "come; per callback. Raw: a pooled handle is initialised and closed, and its close callback awaited: a "
+             "call back soon by what libuv has, without a list by hand.",
      .impls = {&ours, &raw},
      .size = 64},
     {.name = "watch-1",
