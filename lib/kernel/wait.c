@@ -46,7 +46,8 @@ static void calibrate(void) {
     for (int i = 0; i < 64; i++) UVF__PAUSE();
     if (uv_hrtime() - start_ns < best_ns) best_ns = uv_hrtime() - start_ns;
   }
-  atomic_store_explicit((uvf__au32 *)&uvf__spins_us, (uint32_t)(64 * 1000 / (best_ns + 1)) + 1, memory_order_relaxed);
+  atomic_store_explicit((uvf__au32 *)&uvf__spins_us, (uint32_t)(UINT64_C(64000) / (best_ns + 1)) + 1,
+                        memory_order_relaxed);
 }
 
 void uvf__spin_calibrate(void) {

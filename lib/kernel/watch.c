@@ -12,6 +12,8 @@
  */
 #include "kernel/context.h"
 
+#define FOREVER_MS (UINT64_C(1) << 40) /* 34 years: what libuv adds the clock to must not overflow */
+
 static int deliver(uvf_op_t *op) {
   uvf_watch_t *watch = (uvf_watch_t *)(void *)op;
   uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
@@ -98,7 +100,7 @@ int uvf_watch_stop_wait(uvf_ctx_t *ctx, uvf_watch_t *watch, uint64_t timeout_ms)
   int result;
   if (ctx == NULL || watch == NULL) return UV_EINVAL;
   if (uvf__hub_thread_has_loop()) return UV_EPERM;
-  if (timeout_ms < (UINT64_MAX - start_ns) / 1000000) limit_ns = start_ns + timeout_ms * 1000000;
+  if (timeout_ms < FOREVER_MS) limit_ns = start_ns + timeout_ms * 1000000;
   r = request_new(watch);
   if (r == NULL) return UV_ENOMEM;
   uvf__hub_post(uvf__ctx_hub(ctx), (uintptr_t)&r->post | UVF__POST_CALL);

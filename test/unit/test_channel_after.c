@@ -63,11 +63,12 @@ static void look_around(uvf_op_t *op) {
 
 static void a_large_receive_lets_others_in_between(void **state) {
   fixture_t *f = *state;
-  uvf__op_type_t spy = uvf__chan_send_type;
+  static uvf__op_type_t spy;
   void **items = calloc(MANY, sizeof *items);
-  call_t sender = {0};
+  static call_t sender; /* a failed assertion leaves nothing on a dead frame */
   size_t n = 0;
   assert_non_null(items);
+  spy = uvf__chan_send_type;
   spy.posted = look_around;
   turn(&f->loop);
   memset(&seen, 0, sizeof seen);
@@ -172,7 +173,7 @@ static void cancel_merge_elsewhere(void *merge) {
 static void cancelling_a_merge_on_another_thread_is_misuse_and_changes_nothing(void **state) {
   fixture_t *f = *state;
   uvf_chan_t *in = chan_of(4), *out = chan_of(4);
-  uvf_chan_merge_t merge;
+  static uvf_chan_merge_t merge;
   turn(&f->loop); /* the loop's thread is known */
   merge_ends = 0;
   merge_status = 1;

@@ -249,8 +249,8 @@ static void crowd_block(void *arg) {
   crowd_t *c = arg;
   for (; c->left > 0; c->left--) {
     void *object = NULL;
-    int rc =
-        test_rand(&c->seed) % 4 == 0 ? uvf_objpool_try_get(c->pool, &object) : uvf_objpool_get_wait(c->ctx, c->pool, &object);
+    int rc = test_rand(&c->seed) % 4 == 0 ? uvf_objpool_try_get(c->pool, &object)
+                                          : uvf_objpool_get_wait(c->ctx, c->pool, &object);
     if (rc == 0) use(c, object);
     if (rc != 0) count(c, rc);
   }

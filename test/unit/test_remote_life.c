@@ -70,6 +70,7 @@ static void a_remote_child_may_be_freed_while_its_parents_loop_cancels_it(void *
     uvf_ctx_release(race.parent);
   }
   assert_int_equal(uv_thread_join(&thread), 0);
+  turn(&race.a_loop); /* what B sent last */
   assert_int_equal(race.err, 0);
   assert_int_equal(stats_of(race.a).contexts, 1);
   uv_close((uv_handle_t *)&race.a_idle, NULL);

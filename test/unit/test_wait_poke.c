@@ -211,13 +211,13 @@ static void a_deadline_at_the_end_of_time_lets_the_thread_sleep(void **state) {
     uvf__clock_ns = counting_clock;
     atomic_store(&clock_looks, 0);
     sleeper_start(&sleeper, ctx);
-    for (int ms = 0; ms < 50 && atomic_load(&clock_looks) < 10000; ms++) uv_sleep(1); /* time to do wrong */
+    for (int ms = 0; ms < 50 && atomic_load(&clock_looks) < 1000; ms++) uv_sleep(1); /* time to do wrong */
     looks = atomic_load(&clock_looks);
     uvf_ctx_cancel(ctx);
     assert_int_equal(sleeper_join(&sleeper), UV_ECANCELED);
     uvf__clock_ns = uv_hrtime;
     assert_true(looks > 0);
-    if (looks > 1000) fail_msg("row %d: it looked at the clock %d times", (int)i, looks);
+    if (looks > 100) fail_msg("row %d: it looked at the clock %d times", (int)i, looks);
     assert_int_equal(atomic_load(&sleeper.looks), 1);
     uvf_ctx_release(ctx);
   }
