@@ -61,7 +61,7 @@ UVF_EXTERN int uvf_sem_try_acquire(uvf_sem_t *sem, uint64_t n);
 /* Gives n units back; who waits for them is served. 0. UV_EINVAL: NULL; more than are held: misuse. */
 UVF_EXTERN int uvf_sem_release(uvf_sem_t *sem, uint64_t n);
 
-/* Units free now. A snapshot. NULL: 0. */
+/* Units free now. A snapshot. NULL: 0. Any thread. */
 UVF_EXTERN uint64_t uvf_sem_available(const uvf_sem_t *sem);
 
 /* --- mutex ------------------------------------------------------------------------------------ */
@@ -73,11 +73,20 @@ typedef struct uvf_mutex_s {
   uvf_sem_t uvf__sem;
 } uvf_mutex_t;
 
+/* One that is not locked. 0. UV_EINVAL: NULL. */
 UVF_EXTERN int uvf_mutex_init(uvf_mutex_t *mutex);
+
+/* 0. UV_EINVAL: NULL. UV_EBUSY: misuse, it is locked or somebody waits. */
 UVF_EXTERN int uvf_mutex_destroy(uvf_mutex_t *mutex);
+
+/* Locks it: who gets 0 unlocks it. */
 UVF_EXTERN int uvf_mutex_lock(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_mutex_t *mutex, uvf_wait_cb cb);
 UVF_EXTERN int uvf_mutex_lock_wait(uvf_ctx_t *ctx, uvf_mutex_t *mutex);
+
+/* 0, or UV_EAGAIN: it is locked, or others wait. Any thread. */
 UVF_EXTERN int uvf_mutex_try_lock(uvf_mutex_t *mutex);
+
+/* Hands it to the first that waits. Any thread. 0. UV_EINVAL: NULL; it is not locked: misuse. */
 UVF_EXTERN int uvf_mutex_unlock(uvf_mutex_t *mutex);
 
 /* --- rwlock ----------------------------------------------------------------------------------- */
@@ -92,12 +101,21 @@ typedef struct uvf_rwlock_s {
   uvf__queue_t uvf__waits;
 } uvf_rwlock_t;
 
+/* One that is not locked. 0. UV_EINVAL: NULL. */
 UVF_EXTERN int uvf_rwlock_init(uvf_rwlock_t *rwlock);
+
+/* 0. UV_EINVAL: NULL. UV_EBUSY: misuse, it is locked or somebody waits. */
 UVF_EXTERN int uvf_rwlock_destroy(uvf_rwlock_t *rwlock);
+
+/* For reading: beside other readers. try: UV_EAGAIN if a writer has it, or anybody waits. Unlocking, any thread: 0;
+ * UV_EINVAL: NULL; not locked for reading: misuse. */
 UVF_EXTERN int uvf_rwlock_rdlock(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_rwlock_t *rwlock, uvf_wait_cb cb);
 UVF_EXTERN int uvf_rwlock_rdlock_wait(uvf_ctx_t *ctx, uvf_rwlock_t *rwlock);
 UVF_EXTERN int uvf_rwlock_try_rdlock(uvf_rwlock_t *rwlock);
 UVF_EXTERN int uvf_rwlock_rdunlock(uvf_rwlock_t *rwlock);
+
+/* For writing: alone. try: UV_EAGAIN if anybody has it, or waits. Unlocking, any thread: 0; UV_EINVAL: NULL; not locked
+ * for writing: misuse. */
 UVF_EXTERN int uvf_rwlock_wrlock(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_rwlock_t *rwlock, uvf_wait_cb cb);
 UVF_EXTERN int uvf_rwlock_wrlock_wait(uvf_ctx_t *ctx, uvf_rwlock_t *rwlock);
 UVF_EXTERN int uvf_rwlock_try_wrlock(uvf_rwlock_t *rwlock);
@@ -114,6 +132,7 @@ typedef struct uvf_cond_s {
   uvf__queue_t uvf__waits;
 } uvf_cond_t;
 
+/* Nobody waits. 0. UV_EINVAL: NULL. */
 UVF_EXTERN int uvf_cond_init(uvf_cond_t *cond, uvf_mutex_t *mutex);
 
 /* Who was signalled waits for it until its callback is entered. 0. UV_EINVAL: NULL. UV_EBUSY: misuse. */
@@ -149,8 +168,8 @@ typedef struct uvf_once_s {
  * when no call that was given it is under way any more. */
 UVF_EXTERN void uvf_once_init(uvf_once_t *once);
 
-/* The callback's status: UVF_ONCE_DO (1): it is yours to do: call uvf_once_done when it is done or has failed; 0: it is
- * done. A failure: neither, nothing is yours. */
+/* Asks to do it, or waits for who does. The callback's status: UVF_ONCE_DO (1): it is yours to do: call uvf_once_done
+ * when it is done or has failed; 0: it is done. A failure: neither, nothing is yours. */
 #define UVF_ONCE_DO 1
 UVF_EXTERN int uvf_once_enter(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_once_t *once, uvf_wait_cb cb);
 UVF_EXTERN int uvf_once_enter_wait(uvf_ctx_t *ctx, uvf_once_t *once);
@@ -333,6 +352,8 @@ UVF_EXTERN int uvf_objpool_destroy(uvf_objpool_t *pool);
  * has the place; where create fails again and again all who wait get that. */
 UVF_EXTERN int uvf_objpool_get(uvf_ctx_t *ctx, uvf_wait_t *wait, uvf_objpool_t *pool, uvf_wait_cb cb);
 UVF_EXTERN int uvf_objpool_get_wait(uvf_ctx_t *ctx, uvf_objpool_t *pool, void **object);
+
+/* The same without waiting. 0 and *object; UV_EAGAIN: all are out, or others wait; what create returned. Any thread. */
 UVF_EXTERN int uvf_objpool_try_get(uvf_objpool_t *pool, void **object);
 
 /* Gives an object back: to the first that waits. Any thread. 0. UV_EINVAL: NULL pool; more than were taken: misuse. */
