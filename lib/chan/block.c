@@ -7,15 +7,12 @@
 
 static uvf_op_t *op_of(uvf_chan_req_t *req) { return (uvf_op_t *)(void *)req; }
 
-/* In debug builds the rule is checked also where the call need not wait. */
-static int block_check(const char *function) { return UVF__RULES ? uvf__block_check(function) : 0; }
-
 int uvf_chan_send_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *item) {
   uvf_chan_req_t req;
   uvf__parker_t parker;
   int err;
   if (ctx == NULL || chan == NULL) return UV_EINVAL;
-  err = block_check("uvf_chan_send_wait");
+  err = uvf__block_check_early("uvf_chan_send_wait");
   if (err == 0) err = uvf__block_begin(ctx, op_of(&req), &uvf__chan_send_type, &parker);
   if (err != 0) return err;
   uvf__chan_fill(&req, item, NULL);
@@ -28,7 +25,7 @@ int uvf_chan_recv_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **item) {
   uvf__parker_t parker;
   int err;
   if (ctx == NULL || chan == NULL || item == NULL) return UV_EINVAL;
-  err = block_check("uvf_chan_recv_wait");
+  err = uvf__block_check_early("uvf_chan_recv_wait");
   if (err == 0) err = uvf__block_begin(ctx, op_of(&req), &uvf__chan_recv_type, &parker);
   if (err != 0) return err;
   uvf__chan_fill(&req, NULL, NULL);
@@ -43,7 +40,7 @@ int uvf_chan_send_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *items
   int err;
   if (sent != NULL) *sent = 0;
   if (ctx == NULL || chan == NULL || sent == NULL || (items == NULL && n > 0)) return UV_EINVAL;
-  err = block_check("uvf_chan_send_many_wait");
+  err = uvf__block_check_early("uvf_chan_send_many_wait");
   while (err == 0 && i < n) {
     size_t some = 0;
     err = uvf__chan_send_some(ctx, chan, items + i, n - i, &some);
@@ -62,7 +59,7 @@ int uvf_chan_recv_many_wait(uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size
   int err;
   if (received != NULL) *received = 0;
   if (ctx == NULL || chan == NULL || received == NULL || (items == NULL && max > 0)) return UV_EINVAL;
-  err = block_check("uvf_chan_recv_many_wait");
+  err = uvf__block_check_early("uvf_chan_recv_many_wait");
   if (err == 0 && max == 0) return 0;
   if (err == 0) err = uvf__chan_recv_some(ctx, chan, items, max, received);
   if (err != UV_EAGAIN) return err;

@@ -63,8 +63,10 @@ int uvf__chan_place(uvf_chan_t *chan, void *item, uvf__chan_after_t *after);
 /* Under the lock: takes one, if there is any. 0; UV_EAGAIN: none; UV_EOF. */
 int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after);
 
-/* Under the lock: as many as there are, up to max; how many. *why: UV_EAGAIN or UV_EOF if that is less than max. */
-size_t uvf__chan_take_many(uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after, int *why);
+/* Under the lock: as many as there are, up to max; how many. *why: UV_EAGAIN or UV_EOF if that is less than max, or the
+ * err of ctx (which may be NULL): one that is over gets nothing, also if its loop does not know yet. */
+size_t uvf__chan_take_many(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after,
+                           int *why);
 
 /* The requests, on a loop or of a blocked thread: uvf__op_begin or uvf__block_begin, fill, start. `holds`: a reference
  * to the channel, while it waits, until it is delivered. */

@@ -109,10 +109,11 @@ int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after) {
   return chan->closed ? UV_EOF : UV_EAGAIN;
 }
 
-size_t uvf__chan_take_many(uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after, int *why) {
+size_t uvf__chan_take_many(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after,
+                           int *why) {
   size_t n = 0;
-  *why = 0;
-  while (n < max && (*why = uvf__chan_take(chan, &items[n], after)) == 0) n++;
+  *why = ctx != NULL ? uvf__ctx_err(ctx) : 0;
+  while (*why == 0 && n < max && (*why = uvf__chan_take(chan, &items[n], after)) == 0) n++;
   return n;
 }
 
@@ -167,8 +168,8 @@ uvf_chan_t *uvf_chan_retain(uvf_chan_t *chan) {
 
 void uvf_chan_release(uvf_chan_t *chan) {
   if (chan == NULL || atomic_fetch_sub_explicit(&chan->refs, 1, memory_order_acq_rel) != 1) return;
-  atomic_store_explicit(&chan->refs, LAST,
-                        memory_order_relaxed); /* what drop functions retain and release is nothing */
+  /* what drop functions retain and release is nothing any more */
+  atomic_store_explicit(&chan->refs, LAST, memory_order_relaxed);
   while (uvf__chan_count(chan) > 0) uvf__chan_drop(chan, ring_get(chan));
   uvf__free(chan->block);
 }
@@ -280,19 +281,28 @@ static void enqueue(uvf_chan_t *chan, uvf__queue_t *queue, uvf_chan_req_t *req, 
   uvf__queue_push(queue, &req->uvf__waiter);
 }
 
+/* Under the lock. Its context is looked at once more: what others do after its end must not meet it. */
+static int try_send(uvf_chan_t *chan, uvf_chan_req_t *req, uvf__chan_after_t *after) {
+  int err = uvf__ctx_err(req->ctx);
+  return err != 0 ? err : uvf__chan_place(chan, req->uvf__waiter.item, after);
+}
+
+static int try_recv(uvf_chan_t *chan, uvf_chan_req_t *req, uvf__chan_after_t *after) {
+  int err = uvf__ctx_err(req->ctx);
+  return err != 0 ? err : uvf__chan_take(chan, &req->uvf__waiter.item, after);
+}
+
 void uvf__chan_start_send(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   uvf__chan_after_t after;
   int rc;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  rc = uvf__ctx_err(req->ctx); /* once more: what others do after its end must not meet it */
-  if (rc == 0) rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
+  rc = try_send(chan, req, &after);
   if (rc == UV_EAGAIN && !holds && chan->senders.first == NULL && uvf__block_may_linger()) {
     uvf__unlock(&chan->lock);
     uvf__chan_linger(chan, UVF__CHAN_ROOM);
     uvf__lock(&chan->lock);
-    rc = uvf__ctx_err(req->ctx);
-    if (rc == 0) rc = uvf__chan_place(chan, req->uvf__waiter.item, &after);
+    rc = try_send(chan, req, &after);
   }
   if (rc == UV_EAGAIN) enqueue(chan, &chan->senders, req, holds);
   uvf__unlock(&chan->lock);
@@ -305,14 +315,12 @@ void uvf__chan_start_recv(uvf_chan_t *chan, uvf_chan_req_t *req, int holds) {
   int rc;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  rc = uvf__ctx_err(req->ctx);
-  if (rc == 0) rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
+  rc = try_recv(chan, req, &after);
   if (rc == UV_EAGAIN && !holds && chan->receivers.first == NULL && uvf__block_may_linger()) {
     uvf__unlock(&chan->lock);
     uvf__chan_linger(chan, UVF__CHAN_ITEMS);
     uvf__lock(&chan->lock);
-    rc = uvf__ctx_err(req->ctx);
-    if (rc == 0) rc = uvf__chan_take(chan, &req->uvf__waiter.item, &after);
+    rc = try_recv(chan, req, &after);
   }
   if (rc == UV_EAGAIN) enqueue(chan, &chan->receivers, req, holds);
   uvf__unlock(&chan->lock);

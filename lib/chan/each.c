@@ -79,12 +79,6 @@ static void linger(uvf_chan_each_t *each) {
   each->uvf__linger = 1u << each->uvf__in_vain;
 }
 
-/* Under the lock; nothing if its context is over, also if its loop does not know yet. */
-static size_t take_some(uvf_chan_each_t *each, void **items, size_t max, uvf__chan_after_t *after, int *why) {
-  *why = uvf__ctx_err(each->ctx);
-  return *why != 0 ? 0 : uvf__chan_take_many(each->uvf__chan, items, max, after, why);
-}
-
 /* Items, how many of at most max; with `waits`, none means that it is queued, or has been made ready for its end.
  * PENDING, in no queue. */
 static size_t take(uvf_chan_each_t *each, void **items, size_t max, int waits) {
@@ -94,12 +88,12 @@ static size_t take(uvf_chan_each_t *each, void **items, size_t max, int waits) {
   size_t n;
   uvf__chan_after_init(&after);
   uvf__lock(&chan->lock);
-  n = take_some(each, items, max, &after, &why);
+  n = uvf__chan_take_many(each->ctx, chan, items, max, &after, &why);
   if (n == 0 && waits && why == UV_EAGAIN) {
     uvf__unlock(&chan->lock);
     linger(each);
     uvf__lock(&chan->lock);
-    n = take_some(each, items, max, &after, &why);
+    n = uvf__chan_take_many(each->ctx, chan, items, max, &after, &why);
   }
   waits = waits && n == 0;
   if (waits && why == UV_EAGAIN) {

@@ -246,7 +246,7 @@ int uvf_select_wait(uvf_ctx_t *ctx, uvf_select_case_t *cases, size_t n, size_t *
   int err;
   if (ctx == NULL || index == NULL || check_cases(cases, n) != 0) return UV_EINVAL;
   *index = n;
-  err = UVF__RULES ? uvf__block_check("uvf_select_wait") : 0;
+  err = uvf__block_check_early("uvf_select_wait");
   if (err == 0) err = uvf__block_begin(ctx, op_of(&sel), &select_type, &parker);
   if (err != 0) return err;
   fill(&sel, cases, n, NULL);

@@ -61,8 +61,7 @@ int uvf__chan_recv_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, si
     uvf__chan_after_t after;
     uvf__chan_after_init(&after);
     uvf__lock(&chan->lock);
-    why = ctx != NULL ? uvf__ctx_err(ctx) : 0;
-    if (why == 0) n += uvf__chan_take_many(chan, items + n, some, &after, &why);
+    n += uvf__chan_take_many(ctx, chan, items + n, some, &after, &why);
     uvf__unlock(&chan->lock);
     uvf__chan_after(chan, &after);
   }

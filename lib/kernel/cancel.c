@@ -75,7 +75,7 @@ static void fail_ops(uvf_ctx_t *ctx) {
   int err = uvf__ctx_err(ctx);
   void **at = &ctx->ops;
   uvf_op_t *op;
-  while ((op = *at) != NULL) { /* a withdrawal may serve, and so take out, others of the list */
+  while ((op = *at) != NULL) {
     uvf__op_fail(op, err);
     if (*at == op) at = &op->uvf__next;
   }

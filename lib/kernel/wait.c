@@ -43,8 +43,10 @@ static void calibrate(void) {
   uint64_t best_ns = UINT64_MAX; /* the least of a few: the others were interrupted */
   for (int round = 0; round < 4; round++) {
     uint64_t start_ns = uv_hrtime();
+    uint64_t ns;
     for (int i = 0; i < 64; i++) UVF__PAUSE();
-    if (uv_hrtime() - start_ns < best_ns) best_ns = uv_hrtime() - start_ns;
+    ns = uv_hrtime() - start_ns;
+    if (ns < best_ns) best_ns = ns;
   }
   atomic_store_explicit((uvf__au32 *)&uvf__spins_us, (uint32_t)(UINT64_C(64000) / (best_ns + 1)) + 1,
                         memory_order_relaxed);

@@ -58,18 +58,6 @@ static inline void uvf__queue_push(uvf__queue_t *queue, uvf__waiter_t *w) {
   queue->end = &w->next;
 }
 
-/* To the head. */
-static inline void uvf__queue_unshift(uvf__queue_t *queue, uvf__waiter_t *w) {
-  if (queue->first == NULL) {
-    uvf__queue_push(queue, w);
-    return;
-  }
-  w->next = queue->first;
-  w->prev = &queue->first;
-  w->next->prev = &w->next;
-  queue->first = w;
-}
-
 /* 1 if it was in there. */
 static inline int uvf__queue_remove(uvf__queue_t *queue, uvf__waiter_t *w) {
   if (w->prev == NULL) return 0;
@@ -177,6 +165,9 @@ typedef struct uvf__parker_s {
  * fine. */
 int uvf__block_check(const char *function);
 
+/* At the entry of such a function: a debug build checks also where it would not have to wait. */
+static inline int uvf__block_check_early(const char *function) { return UVF__RULES ? uvf__block_check(function) : 0; }
+
 /* Prepares op (any request struct, on the stack of a thread that may block) for start(). 0, or the err of ctx: then it
  * is over with that. */
 int uvf__block_begin(uvf_ctx_t *ctx, uvf_op_t *op, const uvf__op_type_t *type, uvf__parker_t *parker);
@@ -212,7 +203,7 @@ static inline int uvf__wait_blocking(uvf_ctx_t *ctx, const uvf__op_type_t *type,
   uvf_wait_t wait;
   uvf__parker_t parker;
   int err = ctx != NULL && object != NULL ? 0 : UV_EINVAL;
-  if (err == 0 && UVF__RULES) err = uvf__block_check(function);
+  if (err == 0) err = uvf__block_check_early(function);
   if (err == 0) err = uvf__wait_block_begin(ctx, &wait, type, object, want, &parker);
   if (err != 0) return err;
   start(&wait);

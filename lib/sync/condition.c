@@ -35,15 +35,15 @@ static void move(uvf_cond_t *cond, uvf__waiter_t *w, int pass_on, uvf__told_t *t
   uvf__sem_join(sem_of(cond), w, told);
 }
 
-/* Those that another thread has ended are told so on the way: their loop may take long to come by. */
+/* Those whose context is over are taken out on the way, and are left to whoever ended it. */
 static void signal_one(uvf_cond_t *cond, uvf__told_t *told) {
   uvf__waiter_t *w;
   while ((w = cond->uvf__waits.first) != NULL) {
-    if (uvf__ctx_err(w->op->ctx) == 0) {
+    if (!uvf__waiter_is_over(w)) {
       move(cond, w, 1, told);
       return;
     }
-    uvf__wait_claim(&cond->uvf__waits, w, told);
+    uvf__queue_remove(&cond->uvf__waits, w);
   }
 }
 

@@ -343,7 +343,7 @@ int uvf_limiter_wait_wait(uvf_ctx_t *ctx, uvf_limiter_t *limiter, double n) {
   int rc;
   if (ctx == NULL) return UV_EINVAL;
   rc = check_wait(limiter, n);
-  if (rc == 0 && UVF__RULES) rc = uvf__block_check("uvf_limiter_wait_wait");
+  if (rc == 0) rc = uvf__block_check_early("uvf_limiter_wait_wait");
   if (rc != 0) return rc;
   fill(&wait, limiter, n, NULL);
   rc = uvf__block_begin(ctx, op_of(&wait), &type, &parker);

@@ -41,8 +41,8 @@ static void one_put_at_the_head_comes_first(void **state) {
   uvf__waiter_t w[3];
   (void)state;
   for (int i = 0; i < 3; i++) uvf__waiter_init(&w[i], NULL);
-  uvf__queue_unshift(&queue, &w[1]); /* of an empty one */
-  uvf__queue_unshift(&queue, &w[0]);
+  queue_unshift(&queue, &w[1]); /* of an empty one */
+  queue_unshift(&queue, &w[0]);
   uvf__queue_push(&queue, &w[2]);
   for (int i = 0; i < 3; i++) {
     assert_ptr_equal(queue.first, &w[i]);
@@ -67,7 +67,7 @@ static void random_pushes_and_removals_keep_the_order_of_a_plain_list(void **sta
       memmove(&model[at], &model[at + 1], (size_t)(n - at - 1) * sizeof *model);
       n--;
     } else if (test_rand(&seed) % 4 == 0) {
-      uvf__queue_unshift(&queue, &w[i]);
+      queue_unshift(&queue, &w[i]);
       memmove(&model[1], &model[0], (size_t)n * sizeof *model);
       model[0] = i;
       n++;
@@ -388,7 +388,7 @@ static void pile_start(note_t *note, uvf_ctx_t *ctx, turnstile_t *pile, uint64_t
   note_init(note, 0, NULL);
   assert_int_equal(uvf__wait_begin(ctx, &note->wait, &pile_type, pile, want, on_note, "pile"), 1);
   uvf__lock(&pile->lock);
-  uvf__queue_unshift(&pile->queue, &note->wait.uvf__waiter);
+  queue_unshift(&pile->queue, &note->wait.uvf__waiter);
   uvf__unlock(&pile->lock);
 }
 

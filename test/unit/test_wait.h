@@ -293,4 +293,16 @@ static inline void duel_begin(duel_t *duel, fixture_t *f, uint64_t *seed) {
     duel->delay_ns[i] = test_rand(seed) % 4 == 0 ? test_rand(seed) % 120000 : test_rand(seed) % 8000;
 }
 
+/* To the head of a queue: no provider does that; it makes a queue whose order is not that of the starts. */
+static inline void queue_unshift(uvf__queue_t *queue, uvf__waiter_t *w) {
+  if (queue->first == NULL) {
+    uvf__queue_push(queue, w);
+    return;
+  }
+  w->next = queue->first;
+  w->prev = &queue->first;
+  w->next->prev = &w->next;
+  queue->first = w;
+}
+
 #endif
