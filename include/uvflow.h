@@ -11,6 +11,7 @@
 #include "uvflow/context.h"
 #include "uvflow/group.h"
 #include "uvflow/io.h"
+#include "uvflow/pipeline.h"
 #include "uvflow/sync.h"
 #include "uvflow/work.h"
 

@@ -6,7 +6,8 @@
  *
  * Invariants
  * 1. Every job that was pushed comes back to the loop exactly once: withdrawn while queued (the withdrawal is the way
- *    back), or posted by the pool thread after fn returned.
+ *    back), or posted by the pool thread after fn returned. (One that is to be called again is queued once more instead:
+ *    as if fn had not returned.)
  * 2. The claim is made by fn's return (CLAIMED), by fn's commit (COMMITTED; the return then writes the status), or by
  *    a failure on the loop (CLAIMED). The pool thread writes status only if it made the claim, and before the post.
  * 3. done comes when the claim is made and, without a release callback, the job is back. release comes when done has
@@ -24,14 +25,16 @@ static uvf__workers_t *workers_of(uvf_op_t *op) {
   return (uvf__workers_t *)(void *)uvf__ctx_hub(op->ctx)->exts[UVF__EXT_WORK];
 }
 
-/* --- pool thread
- * ---------------------------------------------------------------------------------------------------------- */
+static const uvf__op_type_t again_type;
 
-void uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
+/* --- pool thread ------------------------------------------------------------------------------ */
+
+int uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
   uvf_op_t *op = (uvf_op_t *)(void *)job;
   int result = 0;
   /* Not begun when it is claimed or its context is over, though the loop may not have come to withdraw it. */
   if (uvf__u32_load(&op->uvf__state) == UVF__OP_PENDING && uvf__ctx_err(job->ctx) == 0) result = job->uvf__fn(job);
+  if (UVF__UNLIKELY(result == UVF__WORK_AGAIN) && uvf__op_type(op) == &again_type) return 1;
   if (uvf__op_claim(op)) {
     int err = uvf__ctx_err(job->ctx); /* it may have ended on another thread, its loop not knowing yet */
     op->status = err != 0 ? err : result;
@@ -39,6 +42,7 @@ void uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
     op->status = result;
   }
   uvf__hub_post_busy(hub, (uintptr_t)op | UVF__POST_OP);
+  return 0;
 }
 
 int uvf_work_err(const uvf_work_t *job) {
@@ -58,8 +62,7 @@ int uvf_work_commit(uvf_work_t *job) {
   return uvf__u32_load(&op->uvf__state) == UVF__OP_COMMITTED ? 0 : UV_ECANCELED;
 }
 
-/* --- loop thread
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- loop thread ------------------------------------------------------------------------------ */
 
 static int withdraw(uvf_op_t *op) {
   uvf_work_t *job = (uvf_work_t *)(void *)op;
@@ -113,14 +116,15 @@ static int deliver(uvf_op_t *op) {
 }
 
 static const uvf__op_type_t job_type = {"work", withdraw, deliver, posted, 0, NULL};
+static const uvf__op_type_t again_type = {"work", withdraw, deliver, posted, 0, NULL};
 
-int(uvf_work_start)(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done,
-                    uvf_work_release_cb release_cb) {
+static int start(uvf_ctx_t *ctx, uvf_work_t *job, const uvf__op_type_t *type, uvf_work_fn fn, uvf_work_done_cb done,
+                 uvf_work_release_cb release_cb) {
   uvf__workers_t *w;
   int rc;
   if (ctx == NULL || job == NULL || fn == NULL) return UV_EINVAL;
   rc = uvf__workers_get(uvf__ctx_hub(ctx), &w);
-  if (rc == 0) rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)job, &job_type, "uvf_work_start");
+  if (rc == 0) rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)job, type, "uvf_work_start");
   if (rc < 0) return rc;
   job->uvf__fn = fn;
   job->uvf__done = done;
@@ -129,6 +133,15 @@ int(uvf_work_start)(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_do
   job->uvf__run = UVF__RUN_WITHDRAWN;
   if (rc > 0) uvf__workers_push(w, job);
   return 0;
+}
+
+int(uvf_work_start)(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done,
+                    uvf_work_release_cb release_cb) {
+  return start(ctx, job, &job_type, fn, done, release_cb);
+}
+
+int uvf__work_start_again(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done) {
+  return start(ctx, job, &again_type, fn, done, NULL);
 }
 
 int uvf_work_cancel(uvf_work_t *job) { return uvf_op_cancel((uvf_op_t *)(void *)job); }

@@ -116,6 +116,14 @@ static void take_inbox(uvf__workers_t *w) {
 
 static int is_empty(uvf__workers_t *w) { return w->head == NULL && atomic_load(&w->inbox) == NULL; }
 
+static int is_empty_now(uvf__workers_t *w) {
+  int empty;
+  lock(w);
+  empty = is_empty(w);
+  unlock(w);
+  return empty;
+}
+
 /* Under lock. */
 static void unqueue(uvf__workers_t *w, uvf_work_t *job) {
   uvf_work_t *next = job->uvf__qnext;
@@ -143,7 +151,27 @@ static uvf_work_t *pop(uvf__workers_t *w) {
   return job;
 }
 
+/* Behind all that is there. Under lock. */
+static void push_last(uvf__workers_t *w, uvf_work_t *job) {
+  take_inbox(w);
+  job->uvf__run = UVF__RUN_QUEUED;
+  job->uvf__qnext = NULL;
+  job->uvf__qprev = w->tail;
+  if (w->tail != NULL) {
+    w->tail->uvf__qnext = job;
+  } else {
+    w->head = job;
+  }
+  w->tail = job;
+}
+
 /* --- pool thread ------------------------------------------------------------------------------ */
+
+int uvf__workers_wanted(uvf__hub_t *hub) {
+  uvf__workers_t *w = (uvf__workers_t *)(void *)hub->exts[UVF__EXT_WORK];
+  if (atomic_load_explicit(&w->inbox, memory_order_relaxed) != NULL || uvf__share_wanted(&w->claim)) return 1;
+  return uvf__share_over() || uvf__share_is_whole_pool() || !is_empty_now(w);
+}
 
 /* Spins for a moment while there is nothing to do: the next job of a busy loop is a microsecond away, waking a
  * sleeping thread takes ten. Where it has not paid for a while, because jobs come far apart, it is tried only now and
@@ -200,6 +228,7 @@ static int run_jobs(uvf__workers_t *w) {
   int verdict = GO_ON;
   while (verdict == GO_ON) {
     uvf_work_t *job;
+    int again;
     int ask = 0;
     if (shed(w)) {
       verdict = SHED;
@@ -210,14 +239,15 @@ static int run_jobs(uvf__workers_t *w) {
     if (job == NULL) break;
     unlock(w);
     if (since_ns == 0) since_ns = uv_hrtime();
-    uvf__job_run(w->hub, job);
+    again = uvf__job_run(w->hub, job);
     ran++;
-    if (--check_in > 0) {
+    if (--check_in > 0 && !again) {
       lock(w);
     } else {
       uint64_t gone_ns = uv_hrtime() - since_ns;
       check_in = next_check(gone_ns, ran);
       lock(w);
+      if (again) push_last(w, job);
       if (gone_ns >= QUANTUM_NS) {
         verdict = end_of_quantum(w, &ask);
         since_ns = 0;
@@ -230,14 +260,6 @@ static int run_jobs(uvf__workers_t *w) {
   if (verdict == HAND_OVER) w->loaded++;
   unlock(w);
   return verdict;
-}
-
-static int is_empty_now(uvf__workers_t *w) {
-  int empty;
-  lock(w);
-  empty = is_empty(w);
-  unlock(w);
-  return empty;
 }
 
 /* Entered under lock, left without. */

@@ -5,6 +5,8 @@
 #ifndef UVF_WORK_RUNNER_H
 #define UVF_WORK_RUNNER_H
 
+#include <limits.h>
+
 #include "kernel/hub.h"
 #include "uvflow/work.h"
 
@@ -25,7 +27,17 @@ int uvf__workers_withdraw(uvf__workers_t *w, uvf_work_t *job);
 /* A job that was pushed is back on the loop, run or withdrawn. Loop thread. */
 void uvf__workers_back(uvf__workers_t *w);
 
-/* Runs one job; defined by job.c, called on a pool thread. Posts it: afterwards the job is not the caller's. */
-void uvf__job_run(uvf__hub_t *hub, uvf_work_t *job);
+/* uvf_work_start for a job of the library's own, without a release callback, whose function may return UVF__WORK_AGAIN:
+ * then it goes to the end of the line, and is called again. */
+#define UVF__WORK_AGAIN INT_MIN
+int uvf__work_start_again(uvf_ctx_t *ctx, uvf_work_t *job, uvf_work_fn fn, uvf_work_done_cb done);
+
+/* For such a function: somebody waits for its thread: another job of this loop or another, or, where the limit is the
+ * whole pool, it may be that somebody else's request does. Its own pool thread. */
+int uvf__workers_wanted(uvf__hub_t *hub);
+
+/* Runs one job; defined by job.c, called on a pool thread. 0: it was posted: it is not the caller's any more; 1: it is to
+ * be queued again. */
+int uvf__job_run(uvf__hub_t *hub, uvf_work_t *job);
 
 #endif

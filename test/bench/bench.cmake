@@ -27,7 +27,13 @@ add_executable(
   "${CMAKE_CURRENT_LIST_DIR}/bench_select.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_sync.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_turn.c"
-  "${CMAKE_CURRENT_LIST_DIR}/bench_group.c")
+  "${CMAKE_CURRENT_LIST_DIR}/bench_group.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pipe.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_loop.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_ours.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_raw.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_task.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_work.c")
 target_link_libraries(uvf_bench PRIVATE uvflow::uvflow)
 set_target_properties(uvf_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/bench")
 

@@ -4,8 +4,9 @@
  *
  * A row names what is measured, the goal, and up to eight implementations: the library first, then what a program
  * without it would write on plain libuv. The harness sets all of them up, warms each up, then takes five samples of
- * each, interleaved (ours, raw, ours, raw ...), so that a change of the machine's mood hits them alike. A figure is
- * the median; the smallest and largest sample stand beside it.
+ * each (a row may ask for more), interleaved (ours, raw, ours, raw ...), so that a change of the machine's mood hits
+ * them alike. A figure is the median; the smallest and largest sample stand beside it. Rows that ask for more samples
+ * also get the median of the ratios within each turn, with the interval in which it lies with 95% confidence or more.
  *
  * Speed is never a test: a goal that was missed is printed, and the program still exits with 0.
  */
@@ -49,9 +50,11 @@ typedef struct bench_row_s {
   const char *peer;     /* the best peer's figure, measured elsewhere: a constant */
   double goal;          /* 0: none */
   double goal_ratio;    /* 0: none; how many times the second implementation's figure ours may be */
+  double goal_more;     /* 0: none; by how much ours may be above the second implementation's figure */
   size_t size;          /* how many are outstanding, children, in flight ... */
   unsigned int workers; /* not 0: in a child process with a pool of workers + 1 threads; CPU time is shown */
   unsigned int flags;
+  unsigned int samples; /* 0: 5. Where figures are near a limit: more, and their interval is shown */
   const bench_impl_t *impls[BENCH_MAX_IMPLS]; /* ours first; NULL ends the list when it is shorter */
 } bench_row_t;
 
@@ -62,6 +65,10 @@ typedef struct bench_result_s {
   double min;
   double max;
   double cpu; /* CPU time per operation of the median sample; 0: not measured */
+  /* Against the first implementation, sample by sample; 0: not looked at. */
+  double ratio;
+  double ratio_low;
+  double ratio_high;
 } bench_result_t;
 
 typedef struct bench_options_s {
@@ -89,6 +96,9 @@ extern const bench_row_t bench_select_rows[];
 extern const bench_row_t bench_sync_rows[];
 extern const bench_row_t bench_turn_rows[];
 extern const bench_row_t bench_group_rows[];
+extern const bench_row_t bench_pipe_rows[];
+extern const bench_row_t bench_pipe_work_rows[];
+extern const bench_row_t bench_pipe_loop_rows[];
 
 /* --- for implementations (bench_loop.c) --------------------------------------------------------------------------- */
 

@@ -7,7 +7,8 @@
 
 #include "bench.h"
 
-#define MAX_SAMPLES 5
+#define SAMPLES 5
+#define MAX_SAMPLES 21
 #define QUICK_SIZE_FROM 100000
 #define QUICK_DIVISOR 100
 
@@ -26,13 +27,15 @@ typedef struct lane_s {
 } lane_t;
 
 static plan_t plan_of(const bench_row_t *row, const bench_options_t *o) {
-  plan_t p = {.sample_ns = UINT64_C(300000000), .samples = MAX_SAMPLES, .size = row->size};
+  plan_t p = {
+      .sample_ns = UINT64_C(300000000), .samples = row->samples ? (int)row->samples : SAMPLES, .size = row->size};
   if (o->quick) {
     p.sample_ns = UINT64_C(4000000);
     p.samples = 3;
     if (p.size >= QUICK_SIZE_FROM) p.size /= QUICK_DIVISOR;
   }
   if (row->flags & BENCH_ONCE) p.samples = 1;
+  if (p.samples > MAX_SAMPLES) bench_fail("a row wants more samples than there is room for", 0);
   return p;
 }
 
@@ -71,7 +74,7 @@ static void take_sample(const bench_row_t *row, lane_t *lane, const plan_t *p, i
   lane->cpu[nth] = (double)s.cpu_ns / (double)s.ops;
 }
 
-static bench_result_t summary(lane_t *lane, int samples) {
+static void summary(lane_t *lane, int samples, bench_result_t *r) {
   /* Few enough to sort by insertion; the CPU time stays with its sample. */
   for (int i = 1; i < samples; i++) {
     double figure = lane->figure[i], cpu = lane->cpu[i];
@@ -83,11 +86,44 @@ static bench_result_t summary(lane_t *lane, int samples) {
     lane->figure[k] = figure;
     lane->cpu[k] = cpu;
   }
-  return (bench_result_t){.there = 1,
-                          .median = lane->figure[samples / 2],
-                          .min = lane->figure[0],
-                          .max = lane->figure[samples - 1],
-                          .cpu = lane->cpu[samples / 2]};
+  r->there = 1;
+  r->median = lane->figure[samples / 2];
+  r->min = lane->figure[0];
+  r->max = lane->figure[samples - 1];
+  r->cpu = lane->cpu[samples / 2];
+}
+
+static void sort(double *x, int n) {
+  for (int i = 1; i < n; i++) {
+    double v = x[i];
+    int k = i;
+    for (; k > 0 && x[k - 1] > v; k--) x[k] = x[k - 1];
+    x[k] = v;
+  }
+}
+
+/* How many of n sorted samples may be left out at each end, so that the median of what they were drawn from lies within
+ * the rest with 95% confidence: whether a sample is below it is the toss of a coin. */
+static int left_out(int n) {
+  double chance = 1, below = 0;
+  int k = 0;
+  for (int i = 0; i < n; i++) chance /= 2; /* of none below */
+  for (;; k++) {
+    below += chance;
+    if (below > 0.025) return k > 0 ? k - 1 : 0;
+    chance = chance * (n - k) / (k + 1);
+  }
+}
+
+/* Before the samples are sorted: they stand turn by turn. */
+static void compare(const lane_t *lane, const lane_t *first, int samples, bench_result_t *r) {
+  double ratios[MAX_SAMPLES];
+  int out = left_out(samples);
+  for (int i = 0; i < samples; i++) ratios[i] = lane->figure[i] / first->figure[i];
+  sort(ratios, samples);
+  r->ratio = ratios[samples / 2];
+  r->ratio_low = ratios[out];
+  r->ratio_high = ratios[samples - 1 - out];
 }
 
 void bench_run_row(const bench_row_t *row, const bench_options_t *o, bench_result_t results[BENCH_MAX_IMPLS]) {
@@ -108,9 +144,12 @@ void bench_run_row(const bench_row_t *row, const bench_options_t *o, bench_resul
       if (lanes[i].impl) take_sample(row, &lanes[i], &p, nth);
     }
   }
+  for (int i = 1; i < BENCH_MAX_IMPLS && p.samples > SAMPLES && lanes[0].impl; i++) {
+    if (lanes[i].impl) compare(&lanes[i], &lanes[0], p.samples, &results[i]);
+  }
   for (int i = 0; i < BENCH_MAX_IMPLS; i++) {
     if (!lanes[i].impl) continue;
     lanes[i].impl->teardown(lanes[i].state);
-    results[i] = summary(&lanes[i], p.samples);
+    summary(&lanes[i], p.samples, &results[i]);
   }
 }

@@ -2,7 +2,7 @@
  *
  * Rows with a process of their own: this program once more, which writes one line for each implementation to its
  * standard output:
- *   <index> <median> <min> <max> <cpu>
+ *   <index> <median> <min> <max> <cpu> <ratio> <ratio, low> <ratio, high>
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
 void bench_child_report(const bench_result_t results[BENCH_MAX_IMPLS]) {
   for (int i = 0; i < BENCH_MAX_IMPLS; i++) {
     const bench_result_t *r = &results[i];
-    if (r->there) printf("%d %.6f %.6f %.6f %.6f\n", i, r->median, r->min, r->max, r->cpu);
+    if (!r->there) continue;
+    printf("%d %.6f %.6f %.6f %.6f %.6f %.6f %.6f\n", i, r->median, r->min, r->max, r->cpu, r->ratio, r->ratio_low,
+           r->ratio_high);
   }
 }
 
@@ -54,8 +56,9 @@ static void parse(const char *text, bench_result_t results[BENCH_MAX_IMPLS]) {
   while (*text) {
     int i, used = 0;
     bench_result_t r = {.there = 1};
-    int fields = sscanf(text, "%d %lf %lf %lf %lf\n%n", &i, &r.median, &r.min, &r.max, &r.cpu, &used);
-    if (fields != 5 || !used || i < 0 || i >= BENCH_MAX_IMPLS) {
+    int fields = sscanf(text, "%d %lf %lf %lf %lf %lf %lf %lf\n%n", &i, &r.median, &r.min, &r.max, &r.cpu, &r.ratio,
+                        &r.ratio_low, &r.ratio_high, &used);
+    if (fields != 8 || !used || i < 0 || i >= BENCH_MAX_IMPLS) {
       bench_fail("the child wrote something else than results", 0);
     }
     results[i] = r;

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A run of a pipeline: its life on the loop.
+ *
+ * Parties: runners (jobs on the pool, runner.c: each picks chunks and makes their calls, as long as there are any); the
+ * loop (makes the calls of LOOP and ASYNC stages, starts runners, watches, ends); functions of ASYNC, which end when
+ * they like, on the loop.
+ *
+ * Invariants
+ * 1. The run is one operation under its own context: delivered whenever there may be something for the loop, and over
+ *    when the run is. PENDING between deliveries: a runner that has something for the loop claims and posts it; the end
+ *    of the context claims it. Once the context is over, or all stages are finished, it is not armed any more: whoever
+ *    is the last thing under way (a runner that comes back, a call's uvf_flow_done, a wait for a token) finishes the
+ *    run; all on the loop.
+ * 2. jobs counts runners that were started, calls what the loop has begun and not ended (ASYNC, waits for tokens). The
+ *    run is over when both are 0, no chunk is out, and either all stages are finished or it was stopped.
+ * 3. Runners are started by the loop alone. One that finds nothing to do looks on for a moment and then goes: so
+ *    whoever makes work on the loop looks whether a runner should be started, and a runner that leaves looks once more,
+ *    after it has said so (running_chunks), as the loop does when it is back.
+ * 4. Backlogs that are cheap are left to the runners that are there; the watch starts another where nothing has moved
+ *    for a tick although something could: so a call that takes long holds up nobody.
+ */
+#include "flow/flow.h"
+#include "kernel/context.h"
+#include "work/runner.h"
+
+#define WATCH_NS 2000000
+#define TURN_NS 1000000
+
+static void wake(uvf_pipeline_t *p);
+
+/* --- runners -------------------------------------------------------------------------------------- */
+
+static void on_runner_back(uvf_work_t *job, int status) {
+  uvf__runner_t *r = UVF__CONTAINER(job, uvf__runner_t, job);
+  (void)status;
+  r->on = 0;
+  r->pipeline->jobs--;
+  wake(r->pipeline);
+}
+
+/* It is counted among the waiting already. */
+static void start_runner(uvf_pipeline_t *p) {
+  for (unsigned int i = 0; i < p->nrunners; i++) {
+    uvf__runner_t *r = &p->runners[i];
+    if (r->on) continue;
+    if (uvf__work_start_again(p->ctx, &r->job, uvf__flow_runner, on_runner_back) != 0) break;
+    r->on = 1;
+    p->jobs++;
+    return;
+  }
+  uvf__lock(&p->lock); /* the watch tries again */
+  p->waiting--;
+  uvf__unlock(&p->lock);
+}
+
+/* As many as would help. */
+static void top_up(uvf_pipeline_t *p) {
+  unsigned int n;
+  uvf__lock(&p->lock);
+  n = p->wanted > 0 ? p->wanted : uvf__flow_wants_runners(p, uv_hrtime());
+  p->wanted = 0;
+  if (n > p->nrunners - p->jobs) n = p->nrunners - p->jobs;
+  p->waiting += n;
+  uvf__unlock(&p->lock);
+  while (n-- > 0) start_runner(p);
+}
+
+/* --- tokens --------------------------------------------------------------------------------------- */
+
+static void on_token(uvf_limiter_wait_t *wait, int status) {
+  uvf_stage_t *s = UVF__CONTAINER(wait, uvf_stage_t, limit_wait);
+  uvf_pipeline_t *p = s->pipeline;
+  p->calls--;
+  s->limit_waits = 0;
+  if (status == 0) {
+    uvf__lock(&p->lock);
+    s->tokens++;
+    s->limited = 0;
+    if (s->finished) uvf__flow_return_tokens(s);
+    uvf__u32_store(&p->hint, p->hint + 1);
+    uvf__unlock(&p->lock);
+  }
+  wake(p);
+}
+
+static void wait_for_tokens(uvf_pipeline_t *p) {
+  for (uvf_stage_t *s = p->stages; s != NULL; s = s->next) {
+    int want;
+    int rc;
+    if (s->o.limiter == NULL) continue;
+    uvf__lock(&p->lock);
+    want = s->limited && s->tokens == 0 && !s->closed && !p->stop;
+    uvf__unlock(&p->lock);
+    if (s->limit_waits && !want) uvf_op_cancel((uvf_op_t *)(void *)&s->limit_wait); /* it takes no more */
+    if (s->limit_waits || !want) continue;
+    rc = (uvf_limiter_wait)(p->ctx, &s->limit_wait, s->o.limiter, 1, on_token);
+    if (rc == 0) {
+      s->limit_waits = 1;
+      p->calls++;
+      continue;
+    }
+    uvf__lock(&p->lock); /* it can never be called: its limiter's burst is less than one */
+    uvf__flow_stop(p, rc);
+    uvf__unlock(&p->lock);
+  }
+}
+
+/* --- calls ---------------------------------------------------------------------------------------- */
+
+static void over(uvf__chunk_t *c) {
+  uvf_pipeline_t *p = c->stage->pipeline;
+  uvf__lock(&p->lock);
+  uvf__flow_finish(c);
+  uvf__unlock(&p->lock);
+  uvf__flow_drop_all(p);
+}
+
+/* Calls of LOOP and ASYNC stages, for a while; 1 if there are more. */
+static int loop_calls(uvf_pipeline_t *p) {
+  uint64_t now_ns = uv_hrtime();
+  uint64_t until_ns = now_ns + TURN_NS;
+  for (;;) {
+    uvf__chunk_t *c;
+    uvf__lock(&p->lock);
+    c = uvf__flow_pick(p, UVF__ON_LOOP);
+    uvf__unlock(&p->lock);
+    if (c == NULL) return 0;
+    c->now_ns = now_ns;
+    if (c->stage->o.kind == UVF_STAGE_ASYNC && !c->flushing) p->calls++;
+    if (uvf__flow_call(c)) {
+      if (c->stage->o.kind == UVF_STAGE_ASYNC && !c->flushing) p->calls--;
+      over(c);
+    }
+    now_ns = uv_hrtime();
+    if (now_ns > until_ns) return 1;
+  }
+}
+
+int uvf_flow_done(uvf_flow_t *flow, int status) {
+  uvf__chunk_t *c;
+  uvf_pipeline_t *p;
+  int pending;
+  if (flow == NULL) return UV_EINVAL;
+  c = (uvf__chunk_t *)(void *)flow;
+  p = c->stage->pipeline;
+  pending = c->pending;
+  UVF__RULE(pending, "uvf_flow_done", "the call is over already, or is not one of an ASYNC stage");
+  if (!pending) return UV_EINVAL;
+  c->pending = 0;
+  if (flow->ctx != p->ctx) uvf_ctx_release(flow->ctx);
+  flow->ctx = p->ctx;
+  c->each_ns = uv_hrtime() - c->now_ns + 1;
+  uvf__flow_settle_async(c, status);
+  p->calls--;
+  over(c);
+  wake(p);
+  return 0;
+}
+
+/* --- the watch ------------------------------------------------------------------------------------ */
+
+static void on_watch(uvf__timeout_t *timeout) {
+  uvf_pipeline_t *p = UVF__CONTAINER(timeout, uvf_pipeline_t, watch);
+  int stuck;
+  uvf__lock(&p->lock);
+  stuck = p->finished_chunks == p->seen && p->waiting == 0 && p->jobs < p->nrunners &&
+          (uvf__flow_has_work(p, UVF__ON_POOL) || uvf__flow_may_steal(p));
+  if (stuck) p->waiting++;
+  if (p->finished_chunks == p->seen) uvf__flow_send_on(p);
+  p->seen = p->finished_chunks;
+  uvf__unlock(&p->lock);
+  if (stuck) start_runner(p);
+  uvf__timeout_start(uvf__ctx_hub(p->ctx), &p->watch, uvf__clock_ns() + WATCH_NS, on_watch);
+}
+
+/* --- its operation -------------------------------------------------------------------------------- */
+
+static uvf_pipeline_t *of(uvf_op_t *op) { return UVF__CONTAINER(op, uvf_pipeline_t, op); }
+
+static int withdraw(uvf_op_t *op) {
+  uvf__queue_remove(&uvf__ctx_hub(op->ctx)->later, &of(op)->later);
+  return 1;
+}
+
+static int is_over(uvf_pipeline_t *p) {
+  int over;
+  uvf__lock(&p->lock);
+  over = (p->stop || p->open == 0) && p->running_chunks == 0;
+  for (size_t i = 0; i < p->nstages && over; i++) over = p->order[i]->active == 0;
+  uvf__unlock(&p->lock);
+  return over && p->jobs == 0 && p->calls == 0;
+}
+
+/* Something has happened on the loop, outside of the operation's own delivery. */
+static void wake(uvf_pipeline_t *p) {
+  if (p->in_service) return;
+  if (p->armed) {
+    uvf__flow_call_loop(p);
+  } else if (!p->readied) {
+    p->readied = 1;
+    uvf__op_ready(&p->op);
+  }
+}
+
+static void serve(uvf_pipeline_t *p) {
+  int err = uvf__ctx_err(p->ctx);
+  int status;
+  p->more = 0;
+  uvf__lock(&p->lock);
+  if (err != 0 && !p->stop) {
+    uvf__flow_stop(p, err);
+    uvf__flow_settle(p);
+  }
+  status = p->stop ? p->status : 0;
+  uvf__unlock(&p->lock);
+  uvf__flow_drop_all(p);
+  if (status != 0) {
+    if (err == 0) uvf_ctx_cancel_cause(p->ctx, status, NULL);
+    return;
+  }
+  p->more = loop_calls(p);
+  wait_for_tokens(p);
+  top_up(p);
+}
+
+/* For stats, which any thread may ask for. */
+static void mark_running(uvf_pipeline_t *p, int running) {
+  uint64_t now_ns = uv_hrtime();
+  uvf__lock(&p->lock);
+  p->running = running;
+  if (running) {
+    p->start_ns = now_ns;
+  } else {
+    p->end_ns = now_ns;
+  }
+  uvf__unlock(&p->lock);
+}
+
+static int finish(uvf_pipeline_t *p) {
+  uvf_ctx_t *ctx = p->ctx;
+  uvf__hub_t *hub = uvf__ctx_hub(ctx);
+  uvf_pipeline_cb cb = p->cb;
+  int status = p->status;
+  uvf__flow_drop_all(p);
+  uvf__timeout_stop(hub, &p->watch);
+  uvf__op_mark_dead(hub, &p->op);
+  uvf__flow_free_run(p);
+  uvf_ctx_cancel(ctx);
+  mark_running(p, 0);
+  cb(p, status, p->arg);
+  uvf_ctx_release(ctx);
+  return 1;
+}
+
+static int deliver(uvf_op_t *op) {
+  uvf_pipeline_t *p = of(op);
+  uvf__queue_remove(&uvf__ctx_hub(op->ctx)->later, &p->later);
+  p->armed = 0;
+  p->readied = 0;
+  p->in_service = 1;
+  serve(p);
+  if (uvf__u32_load(&p->stop) != 0 && uvf__ctx_err(p->ctx) == 0) serve(p); /* a call of the loop has failed */
+  p->in_service = 0;
+  if (is_over(p)) return finish(p);
+  if (uvf__u32_load(&p->stop) != 0 || uvf__op_rearm(op) != 0) { /* not armed any more: whoever comes back wakes it */
+    uvf__u32_store(&op->uvf__state, UVF__OP_CLAIMED);
+    uvf__op_relink(op);
+    if (uvf__u32_load(&p->stop) == 0) wake(p);
+    return 0;
+  }
+  p->armed = 1;
+  if (p->more) {
+    uvf__wait_later(uvf__ctx_hub(p->ctx), &p->later);
+  } else {
+    int again;
+    uvf__lock(&p->lock); /* what came while it was not armed */
+    again = uvf__flow_has_work(p, UVF__ON_LOOP) || p->open == 0 || p->stop || p->wanted > 0;
+    uvf__unlock(&p->lock);
+    if (again) uvf__flow_call_loop(p);
+  }
+  return 0;
+}
+
+static const uvf__op_type_t run_type = {"pipeline", withdraw, deliver, uvf__wait_posted, 0, NULL};
+
+/* --- starting ------------------------------------------------------------------------------------- */
+
+int uvf_pipeline_run(uvf_ctx_t *ctx, uvf_pipeline_t *p, uvf_pipeline_cb cb, void *arg) {
+  int err;
+  if (ctx == NULL || p == NULL || cb == NULL) return UV_EINVAL;
+  if (p->running) return UV_EBUSY;
+  err = uvf_pipeline_validate(p, NULL, 0);
+  if (err != 0) return err;
+  err = uvf_ctx_with_cancel(ctx, &p->ctx);
+  if (err != 0) return err;
+  err = uvf__flow_begin(p);
+  if (err == 0) err = uvf__op_begin(p->ctx, &p->op, &run_type, "uvf_pipeline_run");
+  if (err < 0) {
+    uvf__flow_free_run(p);
+    uvf_ctx_release(p->ctx);
+    return err;
+  }
+  p->cb = cb;
+  p->arg = arg;
+  mark_running(p, 1);
+  uvf__waiter_init(&p->later, &p->op);
+  p->watch.deadline.link.prev = NULL;
+  if (err > 0) {
+    uvf__timeout_start(uvf__ctx_hub(p->ctx), &p->watch, uvf__clock_ns() + WATCH_NS, on_watch);
+    p->armed = 1;
+    uvf__wait_now(&p->op, 0);
+  }
+  return 0;
+}
+
+void uvf_pipeline_cancel(uvf_pipeline_t *p) {
+  if (p != NULL && p->running) uvf_ctx_cancel(p->ctx);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The runners of a pipeline: jobs on the pool that pick chunks and make their calls, as long as there are any. See
+ * run.c for the whole.
+ *
+ * Invariants
+ * 1. `waiting` counts runners that were started and are not in run() (they are queued as jobs), running_chunks those
+ *    that are; both under the lock. Jobs are started by the loop alone.
+ * 2. A runner looks for work under the lock, and goes only if there was none for a while; so whoever makes work, under
+ *    the same lock, sees either a runner that will look again, or none, and calls the loop.
+ * 3. After a quantum, if others wait for the thread, it goes to the end of the line of jobs: in between it is
+ *    `waiting`.
+ */
+#include "flow/flow.h"
+#include "kernel/context.h"
+#include "work/runner.h"
+
+#define LINGER_MIN_NS 20000
+#define LINGER_MAX_NS 100000
+#define LINGER_TIMES 4 /* as long as it took the last time until there was something */
+#define QUANTUM_NS 2000000
+
+void uvf__flow_drop_all(uvf_pipeline_t *p) {
+  void *items[UVF__FLOW_BATCH];
+  uvf_stage_t *s = NULL;
+  int n;
+  do {
+    uvf__lock(&p->lock);
+    n = uvf__flow_drop_some(p, &s, items);
+    if (n > 0) uvf__flow_settle(p);
+    uvf__unlock(&p->lock);
+    for (int i = 0; i < n; i++) uvf__flow_drop(s, items[i]);
+  } while (n > 0);
+}
+
+void uvf__flow_call_loop(uvf_pipeline_t *p) {
+  if (uvf__op_claim(&p->op)) uvf__wait_finish(&p->op);
+}
+
+static int must_yield(uvf_pipeline_t *p, uint64_t now_ns, uint64_t *until_ns) {
+  if (now_ns < *until_ns) return 0;
+  *until_ns = now_ns + QUANTUM_NS;
+  return uvf__workers_wanted(uvf__ctx_hub(p->ctx));
+}
+
+/* Makes the calls of a chunk; when they were over. Entered and left under the lock. */
+static uint64_t run_chunk(uvf_pipeline_t *p, uvf__chunk_t *c) {
+  uint64_t now_ns;
+  uvf__unlock(&p->lock);
+  uvf__flow_call(c);
+  now_ns = c->now_ns;
+  uvf__lock(&p->lock);
+  uvf__flow_finish(c);
+  if (p->to_drop) {
+    uvf__unlock(&p->lock);
+    uvf__flow_drop_all(p);
+    uvf__lock(&p->lock);
+  }
+  return now_ns;
+}
+
+/* Waits for a moment for something to change. Under the lock, which is put down meanwhile. */
+static void look_on(uvf_pipeline_t *p) {
+  uint32_t hint = p->hint;
+  uvf__unlock(&p->lock);
+  for (int i = 0; i < 20 && uvf__u32_load(&p->hint) == hint; i++) uvf__spin(200);
+  uvf__lock(&p->lock);
+}
+
+/* The loop has something to do: calls of its own, or another runner to start. Under the lock. */
+static int wants_loop(uvf_pipeline_t *p, uint64_t now_ns) {
+  if (p->wanted == 0) {
+    p->wanted = uvf__flow_wants_runners(p, now_ns);
+    if (p->wanted > 0) return 1;
+  }
+  return p->open == 0 || uvf__flow_has_work(p, UVF__ON_LOOP);
+}
+
+/* How long to look on, when work came after that long the last time. */
+static uint64_t linger_for(uint64_t ns) {
+  ns *= LINGER_TIMES;
+  return ns < LINGER_MIN_NS ? LINGER_MIN_NS : ns < LINGER_MAX_NS ? ns : LINGER_MAX_NS;
+}
+
+int uvf__flow_runner(uvf_work_t *job) {
+  uvf_pipeline_t *p = UVF__CONTAINER(job, uvf__runner_t, job)->pipeline;
+  uint64_t now_ns = uv_hrtime();
+  uint64_t until_ns = now_ns + QUANTUM_NS;
+  uint64_t idle_ns = 0; /* since when there is nothing to do; 0: there is */
+  uint64_t linger_ns = LINGER_MIN_NS;
+  int result = 0;
+  uvf__lock(&p->lock);
+  p->waiting--;
+  p->running_chunks++;
+  while (result == 0) {
+    uvf__chunk_t *c = uvf__flow_pick(p, UVF__ON_POOL);
+    if (wants_loop(p, now_ns)) {
+      uvf__unlock(&p->lock);
+      uvf__flow_call_loop(p);
+      uvf__lock(&p->lock);
+    }
+    if (c != NULL) {
+      if (idle_ns != 0) linger_ns = linger_for(now_ns - idle_ns);
+      idle_ns = 0;
+      c->now_ns = now_ns; /* when the last one was over, or there was nothing to do */
+      now_ns = run_chunk(p, c);
+      if (must_yield(p, now_ns, &until_ns)) result = UVF__WORK_AGAIN;
+    } else {
+      now_ns = uv_hrtime();
+      if (idle_ns == 0) idle_ns = now_ns;
+      if (p->stop || p->open == 0 || now_ns > idle_ns + linger_ns) break;
+      look_on(p);
+    }
+  }
+  p->running_chunks--;
+  if (result != 0) p->waiting++;
+  uvf__unlock(&p->lock);
+  return result;
+}
