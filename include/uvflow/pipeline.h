@@ -30,7 +30,8 @@
  *                        |                                         | sources
  *  UV_EPIPE, which       | is the library's again: to the drop     | counted `dropped`; nobody wants this output:
  *  uvf_emit has said     | function                                | nothing went wrong; so return uvf_emit(...)
- *  an error              | is the library's again                  | by the stage's policy:
+ *  an error              | is the library's again                  | if nobody wants the output any more, as UV_EPIPE;
+ *                        |                                         | else by the stage's policy:
  *                        |                                         | FAIL  to its drop function, counted `failed`; the
  *                        |                                         |       pipeline ends with that error
  *                        |                                         | SKIP  to its drop function, counted `failed`
@@ -163,10 +164,12 @@ UVF_EXTERN void uvf_pipeline_cancel(uvf_pipeline_t *pipeline);
 
 struct uvf_flow_s {
   /* read-only */
-  void *data;     /* the stage's */
-  uvf_ctx_t *ctx; /* the pipeline's; of a stage with item_timeout_ms one below it, for this call only, with the
-                        * call's deadline. On the loop: to start things under. On the pool: for values, and for what
-                        * blocks (..._wait), which ends with the call's time. Not to be kept beyond the call */
+  void *data; /* the stage's */
+  uvf_ctx_t
+      *ctx; /* the pipeline's, or below that: of ASYNC it ends also when nobody takes the stage's output any more; of
+                   * a stage with item_timeout_ms it has the call's deadline. On the loop: to start things under. On the
+                   * pool: for values, and for what blocks (..._wait), which ends with the call's time. Not to be kept
+                   * beyond the call */
   uvf_stage_t *stage;
   unsigned int input;  /* the port the item came in by */
   unsigned int worker; /* 0 to workers - 1: no other call has it at the same time */
@@ -181,8 +184,9 @@ struct uvf_flow_s {
  * called again before there is room for what it emits. */
 UVF_EXTERN int uvf_emit(uvf_flow_t *flow, unsigned int port, void *item);
 
-/* 0 while the call's result is wanted; else why not: the pipeline's err, or UV_ETIMEDOUT: the call's time is up (which
- * uvf_ctx_err(flow->ctx) need not say on the pool). Cheap; for long work. Where the function runs. NULL: UV_EINVAL. */
+/* 0 while the call's result is wanted; else why not: the pipeline's err; UV_ECANCELED: nobody takes the stage's output
+ * any more; UV_ETIMEDOUT: the call's time is up (which uvf_ctx_err(flow->ctx) need not say on the pool). Cheap; for
+ * long work. Where the function runs. NULL: UV_EINVAL. */
 UVF_EXTERN int uvf_flow_err(const uvf_flow_t *flow);
 
 /* Ends a call of ASYNC that returns, or has returned, 0: status as the function would have returned it. Loop thread,

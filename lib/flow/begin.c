@@ -9,6 +9,8 @@
 #include "kernel/alloc.h"
 
 static void free_stage(uvf_stage_t *s) {
+  if (s->ctx != NULL && s->ctx != s->pipeline->ctx) uvf_ctx_release(s->ctx);
+  s->ctx = NULL;
   for (unsigned int i = 0; s->slots != NULL && i < s->workers; i++) {
     if (s->slots[i].own != NULL) uvf_ctx_release(s->slots[i].own);
   }
@@ -112,7 +114,8 @@ static int stage_init(uvf_stage_t *s) {
   s->batch = 1; /* until it is known what a call costs */
   s->first = s->held = s->outstanding = 0;
   s->paused = 0;
-  s->closed = 0;
+  s->closed = s->unwanted = 0;
+  s->passed_over = 0;
   s->eof = s->flushed = s->dirty = 0;
   s->open_feeders = s->nfeeders;
   s->idle = s->order = NULL;
@@ -121,7 +124,9 @@ static int stage_init(uvf_stage_t *s) {
   s->cost_ns = s->tokens = 0;
   s->limited = s->limit_waits = 0;
   reset_figures(s);
+  s->ctx = s->pipeline->ctx;
   err = stage_memory(s);
+  if (err == 0 && s->o.kind == UVF_STAGE_ASYNC) err = uvf_ctx_with_cancel(s->pipeline->ctx, &s->ctx);
   for (unsigned int i = s->workers; i-- > 0 && err == 0;) err = slot_init(s, i);
   return err;
 }
@@ -135,10 +140,11 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   p->jobs = p->calls = p->running_chunks = p->waiting = 0;
   p->finished_chunks = p->seen = 0;
   p->looked_ns = uv_hrtime();
-  p->behind_ns = 0;
+  p->behind_ns = p->left_ns = 0;
+  p->linger_ns = UVF__FLOW_LINGER_NS;
   p->wanted = 0;
   p->hint = 0;
-  p->dirty = p->to_drop = p->on_loop = p->parallel = 0;
+  p->dirty = p->to_drop = p->to_end = p->on_loop = p->parallel = 0;
   p->open = (unsigned int)p->nstages;
   p->armed = p->readied = p->in_service = p->more = 0;
   p->order = uvf__malloc(p->nstages * sizeof(uvf_stage_t *));

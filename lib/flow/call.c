@@ -19,6 +19,7 @@
 #include "kernel/context.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+#define EXACT_BELOW 8 /* calls in a row */
 #define LOOK_EVERY 16 /* calls; the first of a chunk always */
 
 void uvf__flow_drop(uvf_stage_t *s, void *item) {
@@ -67,7 +68,11 @@ static UVF__COLD int settle_failed(uvf__chunk_t *c, uvf__entry_t *e, int rc) {
   }
   if (rc == UV_EPIPE && c->refused) { /* what uvf_emit said: nothing went wrong */
     c->dropped++;
-    c->refused = 0;
+    uvf__flow_drop(s, e->item);
+    return OVER;
+  }
+  if (uvf__u32_load(&s->unwanted) != 0) { /* nor has this, whatever it is */
+    c->dropped++;
     uvf__flow_drop(s, e->item);
     return OVER;
   }
@@ -91,8 +96,8 @@ static UVF__COLD int settle_failed(uvf__chunk_t *c, uvf__entry_t *e, int rc) {
 
 /* The same for a call of a source: it has no item. */
 static void settle_source(uvf__chunk_t *c, int rc) {
-  if (rc == UV_EOF) {
-    if (c->status == 0) c->status = rc;
+  if (rc == UV_EOF || (rc != 0 && uvf__u32_load(&c->stage->unwanted) != 0)) {
+    if (c->status == 0) c->status = UV_EOF;
   } else if (!(rc == UV_EPIPE && c->refused) && may_retry(c->stage, c->row, rc)) {
     c->retried++;
     c->row++;
@@ -131,6 +136,7 @@ static void pull(uvf__chunk_t *c) {
     if (calls++ % LOOK_EVERY == 0 && uvf__ctx_err(ctx) != 0) break;
     c->flow.retry = c->row;
     c->tokens = 0;
+    c->refused = 0;
     rc = fn(&c->flow, NULL);
     if (UVF__LIKELY(rc == 0 && c->row == 0)) {
       c->done++;
@@ -170,6 +176,7 @@ static inline void work_as(uvf__chunk_t *c, const int shared) {
       c->flow.retry = e->retry;
       if (UVF__UNLIKELY(s->o.item_timeout_ms > 0)) start_clock(c);
       c->tokens = 0;
+      c->refused = 0;
       rc = fn(&c->flow, e->item);
       if (UVF__UNLIKELY(rc != 0) && !shared) c->span = (uint64_t)at << 32 | end; /* it may be put back */
     } while (UVF__UNLIKELY(rc != 0) && settle_failed(c, e, rc) == ONCE_MORE);
@@ -194,20 +201,21 @@ static int begin_async(uvf__chunk_t *c, uvf__entry_t *e, int *result) {
   int rc = 0;
   if (s->o.item_timeout_ms > 0) {
     start_clock(c);
-    rc = uvf_ctx_with_timeout(s->pipeline->ctx, s->o.item_timeout_ms, &c->flow.ctx);
+    rc = uvf_ctx_with_timeout(s->ctx, s->o.item_timeout_ms, &c->flow.ctx);
   }
   if (rc == 0) {
     c->pending = 1;
     c->tokens = 0;
+    c->refused = 0;
     c->flow.input = e->port;
     c->flow.retry = uvf__stage_pulls(s) ? c->row : e->retry;
     rc = s->o.fn(&c->flow, e->item);
     if (rc == 0) return 0;
     UVF__RULE(c->pending, "uvf_flow_done", "a function that has ended its call must return 0");
     c->pending = 0;
-    if (c->flow.ctx != s->pipeline->ctx) uvf_ctx_release(c->flow.ctx);
+    if (c->flow.ctx != s->ctx) uvf_ctx_release(c->flow.ctx);
   }
-  c->flow.ctx = s->pipeline->ctx;
+  c->flow.ctx = s->ctx;
   *result = rc;
   return 1;
 }
@@ -249,6 +257,8 @@ int uvf__flow_call(uvf__chunk_t *c) {
     c->now_ns = uv_hrtime();
     return 1;
   }
+  /* What is known of the time is from before it was picked; that does not count among many calls. */
+  if ((uint32_t)atomic_load_explicit((uvf__au64 *)&c->span, memory_order_relaxed) < EXACT_BELOW) start_ns = uv_hrtime();
   if (s->o.kind == UVF_STAGE_ASYNC) {
     if (!call_async(c)) return 0;
   } else if (uvf__stage_pulls(s)) {
@@ -308,6 +318,7 @@ int uvf_flow_err(const uvf_flow_t *flow) {
   c = (const uvf__chunk_t *)(const void *)flow;
   err = uvf__ctx_err(c->stage->pipeline->ctx);
   if (err != 0) return err;
+  if (uvf__u32_load(&c->stage->unwanted) != 0) return UV_ECANCELED;
   if (c->stage->o.item_timeout_ms > 0 && uvf__clock_ns() >= c->deadline_ns) return UV_ETIMEDOUT;
   return 0;
 }

@@ -2,6 +2,9 @@
  *
  * Drawing a pipeline: what both forms of it share. Characters are looked at here and not by the C library, whose
  * answers depend on the locale of the process.
+ *
+ * Of a stage is told what tells something: no figure that follows from the others, no trouble that there was not. While
+ * the pipeline runs also no line that would come and go, so that a drawing made again and again keeps its shape.
  */
 #include "flow/draw.h"
 
@@ -10,6 +13,8 @@
 #include <string.h>
 
 #include "kernel/alloc.h"
+
+#define LIVE_COLUMNS 14 /* "queued 128/128", "calls 12345678" */
 
 /* --- characters ----------------------------------------------------------------------------------- */
 
@@ -88,29 +93,116 @@ uvf__glyph_t uvf__glyph_next(const char **text) {
   return glyph;
 }
 
-/* --- what is said of a stage ---------------------------------------------------------------------- */
+/* --- facts: numbers ------------------------------------------------------------------------------- */
 
-static void fact(uvf__facts_t *facts, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  (void)vsnprintf(facts->line[facts->n++], UVF__FACT_SIZE, format, args);
-  va_end(args);
-}
-
-/* One decimal below 10. In whole numbers: how printf writes a fraction depends on the locale. */
-static void fact_rate(uvf__facts_t *facts, double rate) {
-  uint64_t tenths;
-  if (!(rate > 0)) rate = 0;
-  if (rate > 1e18) rate = 1e18;
-  tenths = (uint64_t)(rate * 10 + 0.5);
-  if (tenths < 100) {
-    fact(facts, "%" PRIu64 ".%" PRIu64 "/s", tenths / 10, tenths % 10);
+/* In whole numbers, as how printf writes a fraction depends on the locale. At most 1e18; no zeros at its end. */
+static void put_number(char *to, double value, unsigned int places, const char *unit) {
+  uint64_t scale = 1;
+  uint64_t n;
+  for (unsigned int i = 0; i < places; i++) scale *= 10;
+  n = (uint64_t)(value * (double)scale + 0.5);
+  for (; places > 0 && n % 10 == 0; places--) {
+    n /= 10;
+    scale /= 10;
+  }
+  if (places == 0) {
+    (void)snprintf(to, UVF__FACT_SIZE, "%" PRIu64 "%s", n, unit);
   } else {
-    fact(facts, "%" PRIu64 "/s", (uint64_t)(rate + 0.5));
+    (void)snprintf(to, UVF__FACT_SIZE, "%" PRIu64 ".%0*" PRIu64 "%s", n / scale, (int)places, n % scale, unit);
   }
 }
 
-static void facts_policies(const uvf_stage_t *s, uvf__facts_t *facts) {
+void uvf__draw_rate(char *to, double rate) {
+  static const char *const units[] = {"/s", "k/s", "M/s", "G/s"};
+  size_t k = 0;
+  if (!(rate > 0)) rate = 0;
+  if (rate > 1e18) rate = 1e18;
+  while (k < 3 && rate >= (k == 0 ? 9999.5 : 999.5)) {
+    rate /= 1000;
+    k++;
+  }
+  put_number(to, rate, rate < 1 ? 2 : rate < (k == 0 ? 9.95 : 99.95) ? 1 : 0, units[k]);
+}
+
+void uvf__draw_limit(char *to, double rate) {
+  if (rate >= 0.0005 && rate <= 1e15) {
+    put_number(to, rate, rate < 1 ? 3 : rate < 10 ? 2 : rate < 100 ? 1 : 0, "/s");
+  } else {
+    *to = '\0';
+  }
+}
+
+void uvf__draw_duration(char *to, uint64_t ns) {
+  static const char *const units[] = {" ns", " us", " ms", " s"};
+  double value = (double)ns;
+  size_t k = 0;
+  while (k < 3 && value >= 995) {
+    value /= 1000;
+    k++;
+  }
+  if (value >= 99.5) value = 10 * (double)(uint64_t)(value / 10 + 0.5);
+  put_number(to, value, value < 9.95, units[k]);
+}
+
+/* --- facts: lines --------------------------------------------------------------------------------- */
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+fact(uvf__facts_t *facts, const char *format, ...) {
+  uvf__fact_t *at = &facts->at[facts->n++];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(at->label, sizeof at->label, format, args);
+  va_end(args);
+  at->value[0] = '\0';
+}
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+static void
+figure(uvf__facts_t *facts, const char *label, const char *format, ...) {
+  uvf__fact_t *at = &facts->at[facts->n];
+  va_list args;
+  fact(facts, "%s", label);
+  va_start(args, format);
+  (void)vsnprintf(at->value, sizeof at->value, format, args);
+  va_end(args);
+}
+
+static void trouble(uvf__facts_t *facts, const char *label, uint64_t n) {
+  if (n > 0) figure(facts, label, "%" PRIu64, n);
+}
+
+/* --- facts: what a stage is ----------------------------------------------------------------------- */
+
+static void tell_kind(const uvf_stage_t *s, uvf__facts_t *facts) {
+  static const char *const kinds[] = {"?", "source", "work", "loop", "async"};
+  const char *source = s->o.kind != UVF_STAGE_SOURCE && uvf__stage_pulls(s) ? " source" : "";
+  if (s->o.kind == UVF_STAGE_WORK || (s->o.kind == UVF_STAGE_ASYNC && (*source == '\0' || s->o.workers != 1))) {
+    fact(facts, "%s%s x%u", kinds[s->o.kind], source, s->o.workers);
+  } else {
+    fact(facts, "%s%s", kinds[s->o.kind], source);
+  }
+}
+
+static void tell_limit(uvf_limiter_t *limiter, uvf__facts_t *facts) {
+  char limit[UVF__FACT_SIZE];
+  double rate;
+  uvf__lock(&limiter->uvf__lock); /* uvf_limiter_set may change it on any thread */
+  rate = limiter->uvf__rate;
+  uvf__unlock(&limiter->uvf__lock);
+  uvf__draw_limit(limit, rate);
+  if (*limit == '\0') {
+    fact(facts, "limited");
+  } else {
+    fact(facts, "limit %.40s", limit);
+  }
+}
+
+static void tell_policies(const uvf_stage_t *s, uvf__facts_t *facts) {
   if (s->o.ordered && s->o.window > 0) {
     fact(facts, "ordered %zu", s->o.window);
   } else if (s->o.ordered) {
@@ -118,37 +210,57 @@ static void facts_policies(const uvf_stage_t *s, uvf__facts_t *facts) {
   }
   if (s->o.on_error == UVF_ON_ERROR_SKIP) fact(facts, "skip errors");
   if (s->o.on_error == UVF_ON_ERROR_RETRY) fact(facts, "retry %u", s->o.retries);
-  if (s->o.limiter != NULL) fact(facts, "limited");
+  if (s->o.limiter != NULL) tell_limit(s->o.limiter, facts);
   if (s->o.item_timeout_ms > 0) fact(facts, "timeout %" PRIu64 " ms", s->o.item_timeout_ms);
 }
 
-static void facts_stats(const uvf_stage_t *s, uvf__facts_t *facts) {
-  uvf_stage_stats_t stats;
-  memset(&stats, 0, sizeof stats);
-  if (uvf_stage_stats(s, &stats) != 0) return;
-  fact(facts, "%s %" PRIu64, s->o.kind == UVF_STAGE_SOURCE ? "calls" : "in", stats.in);
-  fact(facts, "out %" PRIu64, stats.out);
-  if (stats.failed > 0) fact(facts, "failed %" PRIu64, stats.failed);
-  if (stats.retried > 0) fact(facts, "retried %" PRIu64, stats.retried);
-  fact(facts, "dropped %" PRIu64, stats.dropped);
-  if (s->o.kind != UVF_STAGE_SOURCE) fact(facts, "queued %zu/%zu", stats.queued, s->o.capacity);
-  fact(facts, "busy %u/%u", stats.busy, s->o.workers);
-  fact_rate(facts, stats.rate_per_s);
+/* --- facts: how it goes --------------------------------------------------------------------------- */
+
+/* What a call takes. A worst that reads as the median does is worth no line. */
+static void tell_times(const uvf_stage_stats_t *stats, int live, uvf__facts_t *facts) {
+  char median[UVF__FACT_SIZE] = "-"; /* keeps a place for them while it runs */
+  char p99[UVF__FACT_SIZE] = "-";
+  if (stats->p99_ns > 0) {
+    uvf__draw_duration(median, stats->median_ns);
+    uvf__draw_duration(p99, stats->p99_ns);
+  }
+  if (live || stats->p99_ns > 0) figure(facts, "call", "%s", median);
+  if (live || strcmp(median, p99) != 0) figure(facts, "p99", "%s", p99);
 }
 
-/* At most: kind, queue or queued, four policies, and seven more figures: FACTS_MAX. */
+/* A line that may come while it runs comes last, and stays. */
+static void tell_figures(const uvf_stage_t *s, uvf__facts_t *facts) {
+  char rate[UVF__FACT_SIZE];
+  uvf_stage_stats_t stats;
+  int pulls = uvf__stage_pulls(s);
+  int live;
+  if (uvf_stage_stats(s, &stats) != 0) return;
+  uvf__lock(&s->pipeline->lock);
+  live = s->pipeline->running || !stats.finished;
+  uvf__unlock(&s->pipeline->lock);
+  if (live) facts->columns = LIVE_COLUMNS;
+  if (live && !pulls) figure(facts, "queued", "%zu/%zu", stats.queued, s->o.capacity);
+  if (live && !stats.finished) figure(facts, "busy", "%u/%u", stats.busy, s->o.workers);
+  if (live && stats.finished) fact(facts, "finished");
+  figure(facts, pulls ? "calls" : "done", "%" PRIu64, pulls ? stats.in : stats.done);
+  if (uvf__stage_outputs(s) > 0) figure(facts, "out", "%" PRIu64, stats.out);
+  uvf__draw_rate(rate, stats.rate_per_s);
+  figure(facts, "rate", "%s", rate);
+  tell_times(&stats, live, facts);
+  trouble(facts, "failed", stats.failed);
+  trouble(facts, "retried", stats.retried);
+  trouble(facts, "dropped", stats.dropped);
+}
+
+/* At most: kind, queue or queued, four policies, and nine more figures. */
 void uvf__draw_facts(const uvf_stage_t *stage, unsigned int flags, uvf__facts_t *facts) {
-  static const char *const kinds[] = {"?", "source", "work", "loop", "async"};
-  int many = stage->o.kind == UVF_STAGE_WORK || stage->o.kind == UVF_STAGE_ASYNC;
+  int stats = (flags & UVF_DRAW_STATS) != 0;
   facts->n = 0;
-  if (many) {
-    fact(facts, "%s x%u", kinds[stage->o.kind], stage->o.workers);
-  } else {
-    fact(facts, "%s", kinds[stage->o.kind]);
-  }
-  if (!(flags & UVF_DRAW_STATS) && stage->o.kind != UVF_STAGE_SOURCE) fact(facts, "queue %zu", stage->o.capacity);
-  facts_policies(stage, facts);
-  if (flags & UVF_DRAW_STATS) facts_stats(stage, facts);
+  facts->columns = 0;
+  tell_kind(stage, facts);
+  if (!stats && !uvf__stage_pulls(stage)) fact(facts, "queue %zu", stage->o.capacity);
+  tell_policies(stage, facts);
+  if (stats) tell_figures(stage, facts);
 }
 
 /* --- the call ------------------------------------------------------------------------------------- */

@@ -23,14 +23,28 @@ uvf__glyph_t uvf__glyph_next(const char **text);
 
 /* --- what is said of a stage (draw.c) ------------------------------------------------------------- */
 
-#define UVF__FACTS_MAX 13
-#define UVF__FACT_SIZE 64
+#define UVF__FACTS_MAX 16
+#define UVF__FACT_SIZE 48
+
+/* A line of a box: a text at its left, and, for a figure, one at its right. All ASCII. */
+typedef struct uvf__fact_s {
+  char label[UVF__FACT_SIZE];
+  char value[UVF__FACT_SIZE]; /* empty: none */
+} uvf__fact_t;
 
 typedef struct uvf__facts_s {
   size_t n;
-  char line[UVF__FACTS_MAX][UVF__FACT_SIZE];
+  size_t columns; /* that a box should have for them at least, so that it need not widen while they grow */
+  uvf__fact_t at[UVF__FACTS_MAX];
 } uvf__facts_t;
 
+/* To to, of UVF__FACT_SIZE: a rate as short as will do, "12.3k/s"; that of a limiter, exact but for what is behind three
+ * digits, or nothing where there is none that counts; a duration in two digits, as it comes from samples. */
+void uvf__draw_rate(char *to, double rate);
+void uvf__draw_limit(char *to, double rate);
+void uvf__draw_duration(char *to, uint64_t ns);
+
+/* With UVF_DRAW_STATS: with its figures. Loop thread. */
 void uvf__draw_facts(const uvf_stage_t *stage, unsigned int flags, uvf__facts_t *facts);
 
 /* --- the links (draw_links.c) --------------------------------------------------------------------- */

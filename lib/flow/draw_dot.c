@@ -24,7 +24,9 @@ static void put_stage(FILE *f, const uvf_stage_t *s, unsigned int flags) {
   put_label(f, s->name);
   for (size_t i = 0; i < facts.n; i++) {
     (void)fputs("\\n", f);
-    put_label(f, facts.line[i]);
+    put_label(f, facts.at[i].label);
+    if (facts.at[i].value[0] != '\0') (void)fputc(' ', f);
+    put_label(f, facts.at[i].value);
   }
   (void)fputs("\"];\n", f);
 }

@@ -246,8 +246,11 @@ static void measure_box(uvf__layout_t *l, uvf__box_t *box, unsigned int flags) {
 static size_t box_width(const uvf__box_t *box) {
   size_t width;
   (void)uvf__name_rows(box->stage->name, &width);
+  if (box->facts->columns > width) width = box->facts->columns;
   for (size_t i = 0; i < box->facts->n; i++) {
-    if (strlen(box->facts->line[i]) > width) width = strlen(box->facts->line[i]);
+    const uvf__fact_t *fact = &box->facts->at[i];
+    size_t columns = strlen(fact->label) + strlen(fact->value) + (fact->value[0] != '\0');
+    if (columns > width) width = columns;
   }
   return width + 4;
 }

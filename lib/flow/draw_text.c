@@ -81,9 +81,14 @@ static void put_inside(pen_t *pen, const uvf__box_t *box, size_t row, size_t wid
   if (row < box->name_rows) {
     used = put_name_row(pen, box->stage->name, row);
   } else if (row - box->name_rows < box->facts->n) {
-    const char *line = box->facts->line[row - box->name_rows];
-    put_text(pen, line);
-    used = strlen(line);
+    const uvf__fact_t *fact = &box->facts->at[row - box->name_rows];
+    used = strlen(fact->label) + strlen(fact->value);
+    put_text(pen, fact->label);
+    if (fact->value[0] != '\0') {
+      pen->spaces += width - used;
+      put_text(pen, fact->value);
+      used = width;
+    }
   }
   pen->spaces += width - used;
 }

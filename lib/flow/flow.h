@@ -27,6 +27,7 @@ typedef struct uvf__port_s {
 #define UVF__FLOW_BATCH 128
 #define UVF__FLOW_BATCH_ORDERED 16
 #define UVF__FLOW_WINDOW_MAX 1024
+#define UVF__FLOW_LINGER_NS 20000
 
 /* PAUSED: it keeps its place, and its next call is made when there is a token. */
 enum { UVF__CHUNK_IDLE, UVF__CHUNK_RUNNING, UVF__CHUNK_PAUSED, UVF__CHUNK_DONE };
@@ -93,12 +94,15 @@ struct uvf_stage_s {
   unsigned int busy;   /* workers that are not free */
   unsigned int paused;
   unsigned int workers;
-  size_t batch;       /* how many calls make a chunk */
-  size_t window;      /* ordered: of `outstanding`, at most */
-  size_t outstanding; /* ordered: entries taken and not flushed */
-  uint32_t closed;    /* takes no more; also read without the lock */
-  int eof;            /* a source that has said so */
-  int flushed;        /* its flush function was called */
+  size_t batch;             /* how many calls make a chunk */
+  size_t window;            /* ordered: of `outstanding`, at most */
+  size_t outstanding;       /* ordered: entries taken and not flushed */
+  uint32_t closed;          /* takes no more; also read without the lock */
+  uint32_t unwanted;        /* closed because nobody takes its output; also read without the lock */
+  uvf_ctx_t *ctx;           /* of its calls; of ASYNC its own: it ends when that is unwanted */
+  unsigned int passed_over; /* how often what waits was not worth a turn */
+  int eof;                  /* a source that has said so */
+  int flushed;              /* its flush function was called */
   int finished;
   int dirty; /* chunks of it may be flushed, or it may be finished: to be looked at */
   size_t open_feeders;
@@ -164,11 +168,14 @@ struct uvf_pipeline_s {
   int parallel;                /* some WORK stage has more than one worker; constant */
   unsigned int open;           /* stages that are not finished */
   uint64_t finished_chunks;
+  uint64_t left_ns;    /* when a runner last left for want of work */
+  uint64_t linger_ns;  /* how long they look on before that */
   uint64_t looked_ns;  /* when a runner last looked what is to be done */
   uint64_t behind_ns;  /* how long there has been something for one more */
   unsigned int wanted; /* runners that the loop has been called to start */
   int dirty;           /* some stage is */
   int to_drop;         /* some closed stage has something in its queue */
+  int to_end;          /* some ASYNC stage is unwanted, and its context still to be ended by the loop */
 };
 
 /* A source: there is nothing to take, it is called again and again. */

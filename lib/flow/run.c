@@ -148,8 +148,8 @@ int uvf_flow_done(uvf_flow_t *flow, int status) {
   UVF__RULE(pending, "uvf_flow_done", "the call is over already, or is not one of an ASYNC stage");
   if (!pending) return UV_EINVAL;
   c->pending = 0;
-  if (flow->ctx != p->ctx) uvf_ctx_release(flow->ctx);
-  flow->ctx = p->ctx;
+  if (flow->ctx != c->stage->ctx) uvf_ctx_release(flow->ctx);
+  flow->ctx = c->stage->ctx;
   c->each_ns = uv_hrtime() - c->now_ns + 1;
   uvf__flow_settle_async(c, status);
   p->calls--;
@@ -203,6 +203,18 @@ static void wake(uvf_pipeline_t *p) {
   }
 }
 
+/* Calls that go on and whose output nobody takes. Their ends may come at once, but not inside. */
+static void end_unwanted(uvf_pipeline_t *p) {
+  int any;
+  uvf__lock(&p->lock);
+  any = p->to_end;
+  p->to_end = 0;
+  uvf__unlock(&p->lock);
+  for (uvf_stage_t *s = p->stages; any && s != NULL; s = s->next) {
+    if (s->o.kind == UVF_STAGE_ASYNC && uvf__u32_load(&s->unwanted) != 0) uvf_ctx_cancel(s->ctx);
+  }
+}
+
 static void serve(uvf_pipeline_t *p) {
   int err = uvf__ctx_err(p->ctx);
   int status;
@@ -220,6 +232,7 @@ static void serve(uvf_pipeline_t *p) {
     return;
   }
   p->more = loop_calls(p);
+  end_unwanted(p);
   wait_for_tokens(p);
   top_up(p);
 }
@@ -275,7 +288,7 @@ static int deliver(uvf_op_t *op) {
   } else {
     int again;
     uvf__lock(&p->lock); /* what came while it was not armed */
-    again = uvf__flow_has_work(p, UVF__ON_LOOP) || p->open == 0 || p->stop || p->wanted > 0;
+    again = uvf__flow_has_work(p, UVF__ON_LOOP) || p->open == 0 || p->to_end || p->stop || p->wanted > 0;
     uvf__unlock(&p->lock);
     if (again) uvf__flow_call_loop(p);
   }

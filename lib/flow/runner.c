@@ -15,9 +15,9 @@
 #include "kernel/context.h"
 #include "work/runner.h"
 
-#define LINGER_MIN_NS 20000
-#define LINGER_MAX_NS 100000
-#define LINGER_TIMES 4 /* as long as it took the last time until there was something */
+#define LINGER_MIN_NS UVF__FLOW_LINGER_NS
+#define LINGER_MAX_NS 200000
+#define LINGER_SOON_NS 500000 /* back after that it might as well have stayed */
 #define QUANTUM_NS 2000000
 
 void uvf__flow_drop_all(uvf_pipeline_t *p) {
@@ -73,13 +73,16 @@ static int wants_loop(uvf_pipeline_t *p, uint64_t now_ns) {
     p->wanted = uvf__flow_wants_runners(p, now_ns);
     if (p->wanted > 0) return 1;
   }
-  return p->open == 0 || uvf__flow_has_work(p, UVF__ON_LOOP);
+  return p->open == 0 || p->to_end || uvf__flow_has_work(p, UVF__ON_LOOP);
 }
 
-/* How long to look on, when work came after that long the last time. */
-static uint64_t linger_for(uint64_t ns) {
-  ns *= LINGER_TIMES;
-  return ns < LINGER_MIN_NS ? LINGER_MIN_NS : ns < LINGER_MAX_NS ? ns : LINGER_MAX_NS;
+/* A runner comes: how long to look on follows from how long it was gone. Where items come far apart that is not worth a
+ * processor. */
+static void set_linger(uvf_pipeline_t *p, uint64_t now_ns) {
+  if (p->left_ns == 0) return;
+  p->linger_ns = now_ns - p->left_ns < LINGER_SOON_NS ? p->linger_ns * 2 : p->linger_ns / 2;
+  if (p->linger_ns < LINGER_MIN_NS) p->linger_ns = LINGER_MIN_NS;
+  if (p->linger_ns > LINGER_MAX_NS) p->linger_ns = LINGER_MAX_NS;
 }
 
 int uvf__flow_runner(uvf_work_t *job) {
@@ -87,11 +90,11 @@ int uvf__flow_runner(uvf_work_t *job) {
   uint64_t now_ns = uv_hrtime();
   uint64_t until_ns = now_ns + QUANTUM_NS;
   uint64_t idle_ns = 0; /* since when there is nothing to do; 0: there is */
-  uint64_t linger_ns = LINGER_MIN_NS;
   int result = 0;
   uvf__lock(&p->lock);
   p->waiting--;
   p->running_chunks++;
+  set_linger(p, now_ns);
   while (result == 0) {
     uvf__chunk_t *c = uvf__flow_pick(p, UVF__ON_POOL);
     if (wants_loop(p, now_ns)) {
@@ -100,7 +103,6 @@ int uvf__flow_runner(uvf_work_t *job) {
       uvf__lock(&p->lock);
     }
     if (c != NULL) {
-      if (idle_ns != 0) linger_ns = linger_for(now_ns - idle_ns);
       idle_ns = 0;
       c->now_ns = now_ns; /* when the last one was over, or there was nothing to do */
       now_ns = run_chunk(p, c);
@@ -108,12 +110,16 @@ int uvf__flow_runner(uvf_work_t *job) {
     } else {
       now_ns = uv_hrtime();
       if (idle_ns == 0) idle_ns = now_ns;
-      if (p->stop || p->open == 0 || now_ns > idle_ns + linger_ns) break;
+      if (p->stop || p->open == 0 || now_ns > idle_ns + p->linger_ns) break;
       look_on(p);
     }
   }
   p->running_chunks--;
-  if (result != 0) p->waiting++;
+  if (result != 0) {
+    p->waiting++;
+  } else {
+    p->left_ns = now_ns;
+  }
   uvf__unlock(&p->lock);
   return result;
 }

@@ -25,6 +25,7 @@
 #define QUICK_NS 1000
 #define WORTH_NS 3000
 #define BEHIND_NS 100000
+#define PASSED_OVER_MAX 16
 
 /* --- room ----------------------------------------------------------------------------------------- */
 
@@ -87,7 +88,7 @@ static uvf__chunk_t *chunk_new(uvf_stage_t *s, size_t n) {
   s->free_slots = c->slot->next;
   s->busy++;
   c->flow.worker = c->slot->index;
-  c->flow.ctx = c->slot->own != NULL ? c->slot->own : s->pipeline->ctx;
+  c->flow.ctx = c->slot->own != NULL ? c->slot->own : s->ctx;
   *s->order_end = c;
   s->order_end = &c->next;
   c->state = UVF__CHUNK_RUNNING;
@@ -143,6 +144,7 @@ static uvf__chunk_t *take(uvf_stage_t *s) {
   c->tokens = n; /* means something with a limiter only */
   if (uvf__stage_pulls(s)) return c;
   uvf__queue_get(s, c->in, n);
+  s->passed_over = 0;
   s->outstanding += n;
   keep_places(s, c, n);
   return c;
@@ -214,28 +216,33 @@ static uvf__chunk_t *steal(uvf_stage_t *s) {
 
 static int is_for(const uvf_stage_t *s, int where) { return uvf__stage_on_pool(s) == (where == UVF__ON_POOL); }
 
-/* A stage with many workers is soon to have less than they could share: those who feed it, where that is done in no
- * time. */
+/* What waits for s, which has many workers, will be done before f, which feeds it, could bring more: by a call in no
+ * time, or as a source. */
+static int is_due(const uvf_stage_t *s, const uvf_stage_t *f) {
+  uint64_t call_ns = f->cost_ns * f->batch;
+  if (!uvf__stage_on_pool(f) || call_ns == 0) return 0;
+  if (call_ns <= QUICK_NS && s->queued < s->workers * s->batch) return 1;
+  return uvf__stage_pulls(f) && s->queued * s->cost_ns / s->workers <= 2 * call_ns;
+}
+
+/* Stages with many workers are fed before they run dry. */
 static uvf__chunk_t *take_for_hungry(uvf_pipeline_t *p) {
   for (size_t i = p->nstages; i-- > 0;) {
     const uvf_stage_t *s = p->order[i];
-    if (s->workers < 2 || s->closed || s->o.kind != UVF_STAGE_WORK || s->queued >= s->workers * s->batch) continue;
+    if (s->workers < 2 || s->closed || s->o.kind != UVF_STAGE_WORK || s->queued >= s->o.capacity) continue;
     for (size_t k = 0; k < s->nfeeders; k++) {
-      uvf_stage_t *feeder = s->feeders[k];
-      uvf__chunk_t *c;
-      if (!uvf__stage_on_pool(feeder) || feeder->cost_ns == 0 || feeder->cost_ns * feeder->batch > QUICK_NS) continue;
-      c = take(feeder);
+      uvf__chunk_t *c = is_due(s, s->feeders[k]) ? take(s->feeders[k]) : NULL;
       if (c != NULL) return c;
     }
   }
   return NULL;
 }
 
-/* A few cheap calls are not worth a turn of their own while there is something else to do. */
-static int is_worth_it(const uvf_stage_t *s) {
+/* A few cheap calls are not worth a turn of their own while there is something else to do; for a while. */
+static int is_worth_it(uvf_stage_t *s) {
   if (uvf__stage_pulls(s) || s->queued == 0 || s->paused > 0) return 1;
-  return s->queued >= BATCH / 2 || s->queued >= s->o.capacity / 2 || s->queued * s->cost_ns >= QUICK_NS ||
-         s->cost_ns == 0;
+  if (s->queued >= BATCH / 2 || s->queued >= s->o.capacity / 2) return 1;
+  return s->cost_ns == 0 || s->queued * s->cost_ns >= QUICK_NS || ++s->passed_over > PASSED_OVER_MAX;
 }
 
 uvf__chunk_t *uvf__flow_pick(uvf_pipeline_t *p, int where) {

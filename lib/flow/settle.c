@@ -28,10 +28,11 @@ static void close_stage(uvf_pipeline_t *p, uvf_stage_t *s) {
     uvf_stage_t *up = p->order[i];
     int all = up->nouts > 0;
     for (unsigned int k = 0; k < up->nouts; k++) all = all && up->outs[k].to->closed;
-    if (all && !up->closed) {
-      uvf__u32_store(&up->closed, 1);
-      uvf__stage_touch(up);
-    }
+    if (!all || up->unwanted || up->finished) continue;
+    uvf__u32_store(&up->closed, 1);
+    uvf__u32_store(&up->unwanted, 1);
+    if (up->o.kind == UVF_STAGE_ASYNC) p->to_end = 1;
+    uvf__stage_touch(up);
   }
 }
 

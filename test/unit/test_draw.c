@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Drawings as text, letter by letter. For Graphviz, of random graphs, without memory: test_draw_lines.c.
+ * Drawings as text, letter by letter. For Graphviz, of random graphs, without memory: test_draw_lines.c; with
+ * figures: test_draw_figures.c.
  */
 #include "unit/draw_probe.h"
 
@@ -10,7 +11,8 @@ static uvf_pipeline_t *policies(void) {
   uvf_pipeline_t *p = pipeline_of("policies");
   uvf_stage_options_t o = options_of(UVF_STAGE_ASYNC, "fetch");
   uvf_stage_t *list = source_of(p, "list"), *fetch, *parse, *store;
-  static uvf_limiter_t limiter; /* is there; nobody asks it */
+  static uvf_limiter_t limiter;
+  assert_int_equal(uvf_limiter_init(&limiter, 40, 5), 0);
   o.workers = 20;
   o.capacity = 1000;
   o.ordered = 1;
@@ -125,28 +127,9 @@ static void kinds_workers_capacities_and_policies_are_told(void **state) {
               "└────────┘    │ queue 1000      │    │ queue 256   │    │ queue 256 │\n"
               "              │ ordered 50      │    │ ordered     │    └───────────┘\n"
               "              │ retry 3         │    │ skip errors │\n"
-              "              │ limited         │    └─────────────┘\n"
+              "              │ limit 40/s      │    └─────────────┘\n"
               "              │ timeout 1500 ms │\n"
               "              └─────────────────┘\n");
-}
-
-static void figures_are_told_when_they_are_asked_for(void **state) {
-  (void)state;
-  assert_text(figures(), UVF_DRAW_STATS,
-              "figures\n"
-              "┌────────────┐    ┌────────────────┐    ┌──────────────┐\n"
-              "│ gen        ├───►│ square         ├───►│ sum          │\n"
-              "│ source     │    │ work x4        │    │ loop         │\n"
-              "│ calls 1235 │    │ skip errors    │    │ in 1100      │\n"
-              "│ out 1235   │    │ in 1235        │    │ out 0        │\n"
-              "│ dropped 0  │    │ out 1100       │    │ dropped 0    │\n"
-              "│ busy 0/1   │    │ failed 2       │    │ queued 0/256 │\n"
-              "│ 618/s      │    │ retried 1      │    │ busy 0/1     │\n"
-              "└────────────┘    │ dropped 3      │    │ 9.5/s        │\n"
-              "                  │ queued 126/256 │    └──────────────┘\n"
-              "                  │ busy 4/4       │\n"
-              "                  │ 550/s          │\n"
-              "                  └────────────────┘\n");
 }
 
 static void boxes_stay_aligned_with_wide_and_combining_characters_and_what_is_none(void **state) {
@@ -267,7 +250,6 @@ int main(void) {
       unit(two_handlers_side_by_side_are_drawn_with_ports_and_a_joint),
       unit(plain_lines_are_ascii),
       unit(kinds_workers_capacities_and_policies_are_told),
-      unit(figures_are_told_when_they_are_asked_for),
       unit(boxes_stay_aligned_with_wide_and_combining_characters_and_what_is_none),
       unit(long_names_go_on_below_and_end_in_dots),
       unit(links_that_skip_columns_go_round_the_boxes),

@@ -42,6 +42,51 @@ static void a_slow_item_holds_up_nobody(void **state) {
   }
 }
 
+static atomic_int seen_through;
+
+static int tells_when_all_are_through(uvf_flow_t *flow, void *item) {
+  node_t *n = flow->data;
+  if (atomic_fetch_add(&n->others_before, 1) + 1 == 1999) {
+    atomic_store(&seen_through, 1);
+    gate_open(&k.gate, 1);
+  }
+  return handle(flow, item);
+}
+
+static int busy_meanwhile(uvf_flow_t *flow, void *item) {
+  (void)item;
+  return atomic_load(&seen_through) ? UV_EOF : uvf_emit(flow, 0, NULL);
+}
+
+static int swallows(uvf_flow_t *flow, void *item) {
+  (void)flow;
+  (void)item;
+  return 0;
+}
+
+/* Somebody is always busy: that something moves does not tell that nothing is stuck. */
+static void a_slow_item_holds_up_nobody_while_another_branch_is_busy(void **state) {
+  fixture_t *f = *state;
+  for (uint64_t slow = 1; slow <= 2000; slow += 333) {
+    atomic_store(&seen_through, 0);
+    begin();
+    node(UVF_STAGE_SOURCE)->make = 2000;
+    node(UVF_STAGE_WORK)->o.workers = 2;
+    node(UVF_STAGE_WORK)->o.fn = tells_when_all_are_through;
+    node(UVF_STAGE_SOURCE)->o.fn = busy_meanwhile;
+    node(UVF_STAGE_WORK)->o.fn = swallows;
+    k.n[1].slow_id = slow;
+    k.n[2].sink = 1;
+    add_all();
+    for (int i = 0; i < 4; i++) {
+      if (i != 2) assert_int_equal(uvf_pipeline_chain(k.n[i].stage, k.n[i + 1].stage), 0);
+    }
+    assert_int_equal(run_to_end(f, f->root, k.p), 0);
+    assert_int_equal(k.n[2].stage->done, 2000);
+    end();
+  }
+}
+
 /* --- many for one --- */
 
 static void a_stage_that_emits_many_for_one_keeps_what_finds_no_place_and_is_not_called_again(void **state) {
@@ -181,6 +226,7 @@ int main(void) {
       unit(a_cancel_drops_a_queue_of_more_than_65535_items_to_the_last),
       unit(cheap_items_go_on_in_rows_and_the_loop_sleeps_meanwhile),
       unit(a_slow_item_holds_up_nobody),
+      unit(a_slow_item_holds_up_nobody_while_another_branch_is_busy),
   };
   return test_run(tests);
 }

@@ -230,11 +230,30 @@ static void a_cancel_ends_calls_that_wait_to_send_or_to_receive(void **state) {
   }
 }
 
+static void a_call_that_waits_to_receive_ends_when_nobody_wants_more(void **state) {
+  fixture_t *f = *state;
+  for (unsigned int waiting = 1; waiting <= 4; waiting += 3) {
+    run_t run = {0, 1};
+    make_both(0, 4);
+    far.eof_at = 3;
+    far.stages[0]->o.workers = waiting;
+    for (int i = 0; i < 3; i++) assert_int_equal(uvf_chan_try_send(far.chan, item_born()), 0);
+    assert_int_equal(uvf_pipeline_run(f->root, far.p, on_run_done, &run), 0);
+    run_until(&f->loop, &run.done, 1);
+    assert_int_equal(run.status, 0);
+    assert_int_equal(far.taken, 3);
+    assert_int_equal(far.stages[0]->failed, 0);
+    far.run.done = 1;
+    end_both();
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit(every_item_comes_through_a_channel_to_another_loop_once_and_in_order),
       unit(what_the_far_end_does_not_take_is_not_made),
       unit(when_the_far_end_wants_no_more_the_near_one_ends_as_well),
+      unit(a_call_that_waits_to_receive_ends_when_nobody_wants_more),
       unit(a_cancel_ends_calls_that_wait_to_send_or_to_receive),
   };
   return test_run(tests);

@@ -234,6 +234,65 @@ static void at_whatever_step_a_graph_with_retries_order_and_branches_is_ended_no
   end();
 }
 
+/* --- what nobody takes --- */
+
+static int emits_what_it_is_given(uvf_flow_t *flow, void *item) { return uvf_emit(flow, 0, item); }
+
+static int does_so_later(uvf_flow_t *flow, void *item) {
+  uvf_flow_done(flow, emits_what_it_is_given(flow, item));
+  return 0;
+}
+
+static void an_item_that_nobody_takes_is_dropped_and_is_no_error(void **state) {
+  fixture_t *f = *state;
+  for (int i = 0; i < 6; i++) {
+    begin();
+    node(UVF_STAGE_SOURCE)->make = 5000;
+    node(kinds[i % 3])->o.workers = i < 3 ? 1 : 3;
+    node(UVF_STAGE_WORK)->eof_at = 40;
+    k.n[1].o.fn = i % 3 == 2 ? does_so_later : emits_what_it_is_given;
+    k.n[2].o.capacity = 8;
+    in_a_row();
+    assert_int_equal(run_to_end(f, f->root, k.p), 0);
+    assert_int_equal(k.n[1].stage->failed, 0);
+    assert_int_equal(k.n[2].stage->done, 40);
+    end();
+  }
+}
+
+static struct { int calls, refused, own; } pipe_calls;
+
+/* To output 0, whose reader has gone; every other call has an UV_EPIPE of its own. */
+static int fails_by_itself_every_other_time(uvf_flow_t *flow, void *item) {
+  int rc;
+  if (pipe_calls.refused > 0 && pipe_calls.calls++ % 2 == 0) {
+    pipe_calls.own++;
+    return UV_EPIPE;
+  }
+  rc = item_pass(flow, 0, item);
+  if (rc == UV_EPIPE) pipe_calls.refused++;
+  return 0;
+}
+
+static void a_broken_pipe_of_its_own_is_an_error_also_after_an_item_was_refused(void **state) {
+  fixture_t *f = *state;
+  memset(&pipe_calls, 0, sizeof pipe_calls);
+  begin();
+  node(UVF_STAGE_SOURCE)->make = 20000;
+  node(UVF_STAGE_WORK)->o.fn = fails_by_itself_every_other_time;
+  node(UVF_STAGE_LOOP)->eof_at = 1;
+  node(UVF_STAGE_LOOP); /* which gets nothing, and so has not had enough */
+  k.n[1].o.on_error = UVF_ON_ERROR_SKIP;
+  k.n[2].sink = k.n[3].sink = 1;
+  add_all();
+  assert_int_equal(uvf_pipeline_chain(k.n[0].stage, k.n[1].stage), 0);
+  for (int i = 2; i < 4; i++) assert_int_equal(uvf_pipeline_chain(k.n[1].stage, k.n[i].stage), 0);
+  assert_int_equal(run_to_end(f, f->root, k.p), 0);
+  assert_true(pipe_calls.own > 0);
+  assert_int_equal(k.n[1].stage->failed, pipe_calls.own);
+  end();
+}
+
 /* --- why --- */
 
 static int fails_and_keeps_its_context(uvf_flow_t *flow, void *item) {
@@ -290,6 +349,8 @@ int main(void) {
       unit(cancelled_before_during_by_deadline_or_by_its_root_it_ends_once),
       unit(at_whatever_step_a_chain_is_ended_it_ends_once_and_nothing_is_lost),
       unit(at_whatever_step_a_graph_with_retries_order_and_branches_is_ended_nothing_is_lost),
+      unit(an_item_that_nobody_takes_is_dropped_and_is_no_error),
+      unit(a_broken_pipe_of_its_own_is_an_error_also_after_an_item_was_refused),
       unit(the_first_error_is_the_cause_of_its_context),
       unit(of_two_errors_at_once_one_is_told),
       unit(it_is_destroyed_in_its_done_callback_but_not_while_it_runs),
