@@ -39,9 +39,11 @@ void uvf__flow_free_run(uvf_pipeline_t *p) {
   p->order = NULL;
 }
 
-/* Zeroed. Sizes come from options, so they are checked. */
+/* Sizes come from options, so they are checked. What is large is not zeroed: then much of it is never touched. */
+static void *large(size_t n, size_t size) { return n == 0 || n > SIZE_MAX / 2 / size ? NULL : uvf__malloc(n * size); }
+
 static void *array(size_t n, size_t size) {
-  void *block = n == 0 || n > SIZE_MAX / 2 / size ? NULL : uvf__malloc(n * size);
+  void *block = large(n, size);
   if (block != NULL) memset(block, 0, n * size);
   return block;
 }
@@ -81,11 +83,12 @@ static size_t chunks_of(const uvf_stage_t *s) {
 static int stage_memory(uvf_stage_t *s) {
   size_t batch = uvf__stage_batch_max(s);
   s->nchunks = chunks_of(s);
+  if (s->o.capacity > SIZE_MAX / 2) return UV_ENOMEM;
   s->ring_size = s->o.capacity + (size_t)s->workers * batch + 1;
-  s->ring = array(s->ring_size, sizeof *s->ring);
+  s->ring = large(s->ring_size, sizeof *s->ring);
   s->slots = array(s->workers, sizeof *s->slots);
   s->chunks = array(s->nchunks, sizeof *s->chunks);
-  s->entries = array(s->nchunks, 3 * batch * sizeof *s->entries);
+  s->entries = large(s->nchunks, 3 * batch * sizeof *s->entries);
   s->rooms = array(s->nchunks * s->nouts + 1, sizeof *s->rooms);
   s->ports_closed = array(s->nouts + 1, sizeof *s->ports_closed);
   if (s->ring == NULL || s->slots == NULL || s->chunks == NULL || s->entries == NULL || s->rooms == NULL ||
@@ -140,6 +143,7 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   p->jobs = p->calls = p->running_chunks = p->waiting = 0;
   p->finished_chunks = p->seen = 0;
   p->looked_ns = uv_hrtime();
+  p->watch_ns = 0;
   p->behind_ns = p->left_ns = 0;
   p->linger_ns = UVF__FLOW_LINGER_NS;
   p->wanted = 0;

@@ -141,11 +141,9 @@ static uvf__net_t *next_net(const uvf__gap_t *gap) {
   for (size_t i = 0; i < gap->nnets; i++) {
     uvf__net_t *net = &gap->nets[i];
     if (is_straight(net) || net->track != UVF__NOWHERE) continue;
-    if (next == NULL || (net->waits == 0) > (next->waits == 0)) {
+    if (next == NULL || (net->waits == 0) > (next->waits == 0) ||
+        ((net->waits == 0) == (next->waits == 0) && goes_before(net, next)))
       next = net;
-    } else if ((net->waits == 0) == (next->waits == 0) && goes_before(net, next)) {
-      next = net;
-    }
   }
   return next;
 }

@@ -186,7 +186,9 @@ static void band_rows(band_t *band, const uvf__layout_t *l) {
 /* --- gaps ----------------------------------------------------------------------------------------- */
 
 /* Writes text into cells that may lie at the end of a row. */
-static void paint_text(unsigned char *at, const char *text) { memcpy(at, text, strlen(text)); }
+static void paint_text(unsigned char *at, const char *text) {
+  while (*text != '\0') *at++ = (unsigned char)*text++;
+}
 
 static void paint_stubs(const uvf__layout_t *l, size_t column, unsigned char *cells, size_t width) {
   for (size_t i = 0; i < l->nstubs; i++) {

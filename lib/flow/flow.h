@@ -44,33 +44,40 @@ typedef struct uvf__slot_s {
  * that is sent on. */
 typedef struct uvf__chunk_s {
   uvf_flow_t flow; /* what the function is given; first, as it is cast back */
+  /* constant */
   uvf_stage_t *stage;
-  struct uvf__chunk_s *next;
-  uvf__slot_t *slot;
-  int state;
+  uvf__entry_t *in;
+  uvf__entry_t *again;     /* to be handed in once more */
+  uvf__entry_t *out_first; /* `out`, until that grows */
+  uint32_t **closed;       /* by port: its target's `closed` */
+  uint32_t *room;          /* by port: places in its target's queue that are kept for it; under the lock */
+  unsigned int nports;
+  /* whoever makes its calls; between them under the lock */
+  uint32_t row; /* of a source: failures in a row */
+  uvf__entry_t *out;
+  size_t nout, out_max;
+  size_t nagain;
+  size_t tokens; /* of its limiter, that its calls have not used */
   int flushing;  /* it is the call of the flush function */
   int pending;   /* ASYNC: uvf_flow_done is still to come */
   int pause;     /* its calls are over for now: it is to be PAUSED */
   int refused;   /* uvf_emit has said UV_EPIPE */
   int status;    /* UV_EOF, or the error that ends the pipeline */
-  uint64_t span; /* next << 32 | end, of `in`: not begun yet. Atomic: others may steal from its end */
-  uvf__entry_t *in;
-  uvf__entry_t *again;           /* to be handed in once more */
-  uvf__entry_t *out, *out_first; /* they differ when it has grown */
-  uint32_t **closed;             /* by port: its target's `closed` */
-  uint32_t *room;                /* by port: places in its target's queue that are kept for it */
-  unsigned int nports;
-  size_t nagain, nout, out_max, flushed;
-  uint64_t
-      ready;    /* of out: emitted by calls that are over; atomic: others may send these on while the next call lasts */
-  size_t taken; /* entries it was, when it is done */
-  size_t tokens; /* of its limiter, that its calls have not used */
-  uint32_t row;  /* of a source: failures in a row */
-  size_t owed;   /* entries that still count in the stage's queue, though they were taken */
   uint64_t done, failed, dropped, retried;
   uint64_t deadline_ns;
   uint64_t now_ns;  /* when its calls began; then when they were over */
   uint64_t each_ns; /* what a call took, on average */
+  /* both, atomic: others may steal entries, and send on what is ready while a call lasts */
+  uint64_t span;  /* next << 32 | end, of `in`: not begun yet */
+  uint64_t ready; /* of `out`: emitted by calls that are over */
+  /* under the lock */
+  struct uvf__chunk_s *next;
+  uvf__slot_t *slot;
+  int state;
+  size_t flushed; /* of `out`: sent on */
+  size_t taken;   /* entries it was, when it is done */
+  size_t owed;    /* entries that still count in the stage's queue, though they were taken */
+  char apart[64];
 } uvf__chunk_t;
 
 #define UVF__LATENCY_BUCKETS 64
@@ -86,43 +93,48 @@ struct uvf_stage_s {
   unsigned int nouts;
   uvf_stage_t **feeders; /* one for each link that ends here */
   size_t nfeeders;
-  /* a run; under the pipeline's lock, but for what is said */
+  /* a run; constant */
+  unsigned int workers;
+  uvf_ctx_t *ctx; /* of its calls; of ASYNC its own: it ends when the stage is unwanted */
   uvf__entry_t *ring;
-  size_t ring_size, first, queued;
+  size_t ring_size;
+  size_t window; /* ordered: of `outstanding`, at most */
+  size_t nchunks;
+  uvf__chunk_t *chunks;
+  uvf__slot_t *slots;
+  uvf__entry_t *entries; /* the chunks' arrays */
+  uint32_t *rooms;
+  uint32_t **ports_closed;
+  /* read with every item, by many threads; written once, under the lock */
+  uint32_t closed;   /* takes no more */
+  uint32_t unwanted; /* closed because nobody takes its output */
+  char apart[64];
+  /* under the pipeline's lock */
+  size_t first, queued;
   size_t held;         /* of the capacity: queued, kept for chunks of feeders, taken and not begun */
   unsigned int active; /* chunks that are not IDLE */
   unsigned int busy;   /* workers that are not free */
   unsigned int paused;
-  unsigned int workers;
-  size_t batch;             /* how many calls make a chunk */
-  size_t window;            /* ordered: of `outstanding`, at most */
-  size_t outstanding;       /* ordered: entries taken and not flushed */
-  uint32_t closed;          /* takes no more; also read without the lock */
-  uint32_t unwanted;        /* closed because nobody takes its output; also read without the lock */
-  uvf_ctx_t *ctx;           /* of its calls; of ASYNC its own: it ends when that is unwanted */
+  int dirty;          /* chunks of it may be flushed, or it may be finished: to be looked at */
+  size_t batch;       /* how many calls make a chunk */
+  uint64_t cost_ns;   /* of a call, lately; 0: not known */
+  size_t outstanding; /* ordered: entries taken and not flushed */
+  uvf__slot_t *free_slots;
+  uvf__chunk_t *idle;
+  uvf__chunk_t *order;
+  uvf__chunk_t **order_end;
+  size_t open_feeders;
   unsigned int passed_over; /* how often what waits was not worth a turn */
   int eof;                  /* a source that has said so */
   int flushed;              /* its flush function was called */
   int finished;
-  int dirty; /* chunks of it may be flushed, or it may be finished: to be looked at */
-  size_t open_feeders;
-  size_t nchunks;
-  uvf__chunk_t *chunks;
-  uvf__slot_t *slots;
-  uvf__slot_t *free_slots;
-  uvf__entry_t *entries; /* the chunks' arrays */
-  uint32_t *rooms;
-  uint32_t **ports_closed;
-  uvf__chunk_t *idle;
-  uvf__chunk_t *order;
-  uvf__chunk_t **order_end;
-  uint64_t cost_ns; /* of a call, lately; 0: not known */
-  uint64_t tokens;  /* of its limiter, in hand */
-  int limited;      /* it would go on but for a token */
-  int limit_waits;  /* loop: a wait for one is under way */
-  uvf_limiter_wait_t limit_wait;
+  int limited;     /* it would go on but for a token */
+  uint64_t tokens; /* of its limiter, in hand */
   uint64_t in, out, done, failed, dropped, retried;
-  uint64_t latency[UVF__LATENCY_BUCKETS]; /* quarter powers of two of ns: how many calls, by sample */
+  uint64_t latency[UVF__LATENCY_BUCKETS]; /* half powers of two of ns: how many calls, by sample */
+  /* loop */
+  int limit_waits; /* a wait for a token is under way */
+  uvf_limiter_wait_t limit_wait;
 };
 
 typedef struct uvf__runner_s {
@@ -153,6 +165,7 @@ struct uvf_pipeline_s {
   uvf__waiter_t later;
   unsigned int calls;   /* loop: ASYNC calls and limiter waits under way */
   uvf__timeout_t watch; /* loop: looks whether somebody is stuck */
+  uint64_t watch_ns;    /* loop: how far ahead; 0: it is not on */
   uint64_t seen;        /* chunks finished when it last looked */
   uint64_t start_ns, end_ns;
   char apart1[64];

@@ -25,6 +25,7 @@
 #include "work/runner.h"
 
 #define WATCH_NS 2000000
+#define WATCH_MAX_NS 32000000
 #define TURN_NS 1000000
 
 static void wake(uvf_pipeline_t *p);
@@ -39,8 +40,19 @@ static void on_runner_back(uvf_work_t *job, int status) {
   wake(r->pipeline);
 }
 
+static void on_watch(uvf__timeout_t *timeout);
+
+/* Runs while runners do: it finds calls that last. */
+static void watch_in(uvf_pipeline_t *p, uint64_t ns) {
+  uvf__hub_t *hub = uvf__ctx_hub(p->ctx);
+  uvf__timeout_stop(hub, &p->watch);
+  p->watch_ns = ns;
+  uvf__timeout_start(hub, &p->watch, uvf__clock_ns() + ns, on_watch);
+}
+
 /* It is counted among the waiting already. */
 static void start_runner(uvf_pipeline_t *p) {
+  if (p->watch_ns == 0) watch_in(p, WATCH_NS);
   for (unsigned int i = 0; i < p->nrunners; i++) {
     uvf__runner_t *r = &p->runners[i];
     if (r->on) continue;
@@ -167,11 +179,20 @@ static void on_watch(uvf__timeout_t *timeout) {
   stuck = p->finished_chunks == p->seen && p->waiting == 0 && p->jobs < p->nrunners &&
           (uvf__flow_has_work(p, UVF__ON_POOL) || uvf__flow_may_steal(p));
   if (stuck) p->waiting++;
-  if (p->finished_chunks == p->seen) uvf__flow_send_on(p);
+  if (p->finished_chunks != p->seen) {
+    p->watch_ns = WATCH_NS;
+  } else {
+    uvf__flow_send_on(p);
+    p->watch_ns = p->watch_ns * 2 < WATCH_MAX_NS ? p->watch_ns * 2 : WATCH_MAX_NS;
+  }
   p->seen = p->finished_chunks;
   uvf__unlock(&p->lock);
   if (stuck) start_runner(p);
-  uvf__timeout_start(uvf__ctx_hub(p->ctx), &p->watch, uvf__clock_ns() + WATCH_NS, on_watch);
+  if (p->jobs > 0 || stuck) {
+    watch_in(p, p->watch_ns);
+  } else {
+    p->watch_ns = 0;
+  }
 }
 
 /* --- its operation -------------------------------------------------------------------------------- */
@@ -320,7 +341,6 @@ int uvf_pipeline_run(uvf_ctx_t *ctx, uvf_pipeline_t *p, uvf_pipeline_cb cb, void
   uvf__waiter_init(&p->later, &p->op);
   p->watch.deadline.link.prev = NULL;
   if (err > 0) {
-    uvf__timeout_start(uvf__ctx_hub(p->ctx), &p->watch, uvf__clock_ns() + WATCH_NS, on_watch);
     p->armed = 1;
     uvf__wait_now(&p->op, 0);
   }

@@ -38,7 +38,7 @@ void uvf__flow_call_loop(uvf_pipeline_t *p) {
 }
 
 static int must_yield(uvf_pipeline_t *p, uint64_t now_ns, uint64_t *until_ns) {
-  if (now_ns < *until_ns) return 0;
+  if (now_ns < *until_ns || p->stop || p->open == 0) return 0;
   *until_ns = now_ns + QUANTUM_NS;
   return uvf__workers_wanted(uvf__ctx_hub(p->ctx));
 }

@@ -48,7 +48,7 @@ static size_t tokens_for(uvf_stage_t *s, size_t want) {
   if (s->o.limiter == NULL) return want;
   while (n < want && s->tokens > 0) s->tokens--, n++;
   while (n < want && uvf_limiter_try(s->o.limiter, 1) == 0) n++;
-  if (n == 0) s->limited = 1;
+  s->limited = n == 0;
   return n;
 }
 

@@ -147,6 +147,15 @@ static const char REPORT[] = "   1  letter    18 g    0.85  Ada\n"
                              "  16  letters          19.10\n"
                              "   8  parcels          87.92\n";
 
+/* Of spaces in a row leaves one: how far a number stands from its label depends on the other figures. */
+static void squeeze(char *text) {
+  char *to = text;
+  for (; *text != '\0'; text++) {
+    if (text[0] != ' ' || text[1] != ' ') *to++ = *text;
+  }
+  *to = '\0';
+}
+
 static void batch_is_drawn_then_run_then_drawn_with_its_figures(void **state) {
   world_t *world = *state;
   char *drawing, *second;
@@ -167,12 +176,13 @@ static void batch_is_drawn_then_run_then_drawn_with_its_figures(void **state) {
   assert_memory_equal(world->child.out.at + drawn + 1, REPORT, strlen(REPORT));
   second = world->child.out.at + drawn + 1 + strlen(REPORT);
   assert_memory_equal(second, "\nbatch\n", 7);
-  assert_non_null(strstr(second, "│ calls 24 "));
-  assert_non_null(strstr(second, "│ in 16 "));
-  assert_non_null(strstr(second, "│ in 8 "));
-  assert_non_null(strstr(second, "│ in 24 "));
   assert_has_not(&world->child.out, "\033");
   assert_has_not(&world->child.out, "\r");
+  squeeze(second);
+  assert_non_null(strstr(second, "│ calls 24 │"));
+  assert_non_null(strstr(second, "│ done 16 │"));
+  assert_non_null(strstr(second, "│ done 8 │"));
+  assert_non_null(strstr(second, "│ done 24 │"));
 }
 
 static void the_limiter_paces_both_handlers_together(void **state) {
@@ -186,7 +196,7 @@ static void batch_is_drawn_with_ascii_characters_and_for_graphviz(void **state) 
   world_t *world = *state;
   BATCH_OF(world, "--draw-only", "--ascii");
   assert_all_went_well(world);
-  assert_has(&world->child.out, "| mail   +0---->| letters  +-+-->| ledger   |\n");
+  assert_has(&world->child.out, "| mail   +0---->| letters    +-+-->| ledger   |\n");
   for (size_t i = 0; i < world->child.out.len; i++) assert_true((unsigned char)world->child.out.at[i] < 0x7f);
   BATCH_OF(world, "--dot");
   assert_all_went_well(world);

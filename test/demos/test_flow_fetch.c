@@ -335,7 +335,7 @@ static void it_is_drawn_and_not_run(void **state) {
   assert_int_equal(count_lines(&world->child.out, "│ urls", "►│ print"), 1);
   assert_has(&world->child.out, "│ async x7 ");
   assert_has(&world->child.out, "│ ordered ");
-  assert_has(&world->child.out, "│ limited ");
+  assert_has(&world->child.out, "│ limit 5/s ");
   assert_has(&world->child.out, "│ timeout 250 ms ");
 }
 
