@@ -3,8 +3,8 @@
  * uvflow/pipeline.h: pipelines: graphs of stages that run on the thread pool and the loop, with backpressure.
  *
  * A stage takes items one at a time and emits none, one or many for each, on any of its numbered output ports. A port
- * is linked to the input of another stage; in between is a bounded queue. All cores work, memory is bounded by the
- * queues, and no item is lost: each ends in a stage that emits nothing for it, in the drop function, or in an error.
+ * is linked to an input of another stage, which has one bounded queue for all of them. All cores work, memory is
+ * bounded, and no item is lost: each ends in a stage that emits nothing for it, in a drop function, or in an error.
  *
  *  kind    | its function runs                                  | and returns
  *  --------+----------------------------------------------------+------------------------------------------------------
@@ -28,22 +28,23 @@
  *                        |                                         | waits for it is dropped, and who feeds only
  *                        |                                         | finished stages is stopped as well, up to the
  *                        |                                         | sources
- *  UV_EPIPE, which       | is the library's again: to the drop     | counted `dropped`; nobody wants this output:
- *  uvf_emit has said     | function                                | nothing went wrong; so return uvf_emit(...)
- *  an error              | is the library's again                  | if nobody wants the output any more, as UV_EPIPE;
+ *  UV_EPIPE, which       | is the library's again: to this stage's | counted `dropped`; nobody wants this output:
+ *  uvf_emit has said     | drop function                           | nothing went wrong; so return uvf_emit(...)
+ *  anything else         | is the library's again                  | if nobody wants the output any more, as UV_EPIPE;
  *                        |                                         | else by the stage's policy:
  *                        |                                         | FAIL  to its drop function, counted `failed`; the
  *                        |                                         |       pipeline ends with that error
  *                        |                                         | SKIP  to its drop function, counted `failed`
  *                        |                                         | RETRY handed in again, up to `retries` times, each
  *                        |                                         |       time with a token of the limiter if there is
- *                        |                                         |       one; then as FAIL
+ *                        |                                         |       one; then as FAIL, RETRY_SKIP as SKIP
  *  - (never called)      | to its stage's drop function            | counted `dropped`: after an early stop, a failure,
  *                        |                                         | a cancel
  *
  *  At every stage, at the end: in = done + failed + dropped. What a call had emitted before it failed was emitted. An
- *  error of a source has no item: FAIL ends the pipeline, SKIP and RETRY call it again (RETRY `retries` times in a row
- *  at most).
+ *  error of a source has no item, and no drop function is called: FAIL ends the pipeline, SKIP and RETRY call it again
+ *  (RETRY `retries` times in a row at most). UV_EPIPE of a source, from uvf_emit, is as 0: it is not called again if
+ *  none of its outputs is wanted; what it wanted to emit is its own to free.
  *
  * A stage is finished when everybody who feeds it is, its queue is empty and no call of it is under way; then its flush
  * function is called, once, which may emit; then those that it feeds may finish. The pipeline is done when all stages
@@ -52,7 +53,19 @@
  * Threads: making, linking, running, cancelling, drawing: the loop thread of the context it is run under. Functions of
  * SOURCE and WORK: pool threads; a stage with one worker is never called twice at once, and its calls are ordered.
  * Nothing blocks a pool thread but your functions; pipelines share uvf_work_limit() with jobs, and give a thread back
- * every few milliseconds when others wait for one.
+ * every few milliseconds when others wait for one. No more calls than that are made on the pool at once, however many
+ * workers there are. Items that a call has emitted are passed on when it has returned; with short calls, when a row of
+ * them has (some 10 us), or, if one of the row lasts, after some milliseconds.
+ *
+ * Common functions
+ * ================
+ *
+ *  makes B of A             | B = make(A); err = uvf_emit(flow, 0, B); free(err ? B : A); return err;
+ *  begins I/O (ASYNC)       | binds its handle to flow->ctx by a guard; its callback is the one way out: it emits,
+ *                           | and calls uvf_flow_done(flow, status)
+ *  receives from a channel  | uvf_chan_recv(flow->ctx, ...); its callback emits and calls uvf_flow_done. The pipeline's
+ *  (ASYNC, inputs = 0)      | done callback closes the channel, so that its senders learn of an early end
+ *  has had enough           | return UV_EOF; for all of the pipeline: cancel a context of yours that it runs under
  */
 #ifndef UVFLOW_PIPELINE_H
 #define UVFLOW_PIPELINE_H
@@ -80,8 +93,8 @@ typedef struct uvf_flow_s uvf_flow_t;
 
 enum { UVF_STAGE_SOURCE = 1, UVF_STAGE_WORK, UVF_STAGE_LOOP, UVF_STAGE_ASYNC };
 
-/* What an error of a stage's function does. */
-enum { UVF_ON_ERROR_FAIL = 0, UVF_ON_ERROR_SKIP, UVF_ON_ERROR_RETRY };
+/* What an error of a stage's function does: see the table. */
+enum { UVF_ON_ERROR_FAIL = 0, UVF_ON_ERROR_SKIP, UVF_ON_ERROR_RETRY, UVF_ON_ERROR_RETRY_SKIP };
 
 /* Handles one item: see the tables. */
 typedef int (*uvf_stage_fn)(uvf_flow_t *flow, void *item);
@@ -99,16 +112,18 @@ typedef struct uvf_stage_options_s {
   uvf_stage_flush_fn flush; /* may be NULL */
   uvf_stage_drop_fn drop;   /* may be NULL: forgotten, but counted */
   void *data;               /* flow->data of its calls, and the drop function's */
-  uvf_limiter_t *limiter;   /* paces its calls: one token each. NULL: none */
-  size_t capacity;          /* items that wait for it at most, with those that its workers took, but for one a worker */
-  size_t window; /* of that, if ordered: how many items the first unfinished one may hold up, itself included;
-                             * 0, or more than the capacity: as many as that, and 1,024 calls */
+  uvf_limiter_t *limiter; /* paces its calls: one token each. NULL: none. It stays until the pipeline is destroyed; with
+                             * a burst below 1 the run ends with UV_EINVAL */
+  size_t capacity;        /* of its queue. No feeder is called while it is full: so there are at most this many items,
+                             * and one in each call, and what the feeders' last calls emitted beyond one each */
+  size_t window; /* if ordered: how many items may be taken, from the first unfinished one on; 0: capacity, which
+                             * it cannot exceed; nor 1,024 */
   uint64_t item_timeout_ms; /* of one call; 0: none. Past it uvf_flow_err says UV_ETIMEDOUT: return that. Of WORK and
                              * ASYNC, others have none */
   int kind;                 /* UVF_STAGE_* */
-  unsigned int inputs;      /* ports; UVF_PORTS_DEFAULT: 1, a SOURCE's 0 */
+  unsigned int inputs;      /* ports; UVF_PORTS_DEFAULT: 1, a SOURCE's 0. LOOP, ASYNC: 0 makes it a source */
   unsigned int outputs;     /* UVF_PORTS_DEFAULT: as many as are linked */
-  unsigned int workers;     /* calls at once: WORK, ASYNC; others 1 */
+  unsigned int workers;     /* calls at once: WORK, ASYNC; of others it is 1 */
   int ordered;              /* WORK, ASYNC: its output leaves in the order of its input, however many workers */
   int on_error;             /* UVF_ON_ERROR_* */
   unsigned int retries;     /* of UVF_ON_ERROR_RETRY */
@@ -156,8 +171,12 @@ typedef void (*uvf_pipeline_cb)(uvf_pipeline_t *pipeline, int status, void *arg)
  * UV_EBUSY: it runs. */
 UVF_EXTERN int uvf_pipeline_run(uvf_ctx_t *ctx, uvf_pipeline_t *pipeline, uvf_pipeline_cb cb, void *arg);
 
-/* Ends it early: calls under way end, what waits goes to the drop functions, cb comes with UV_ECANCELED. Loop thread.
- * Nothing if it does not run, or NULL. */
+/* In the done callback and after it: the stage whose error the status is; NULL if it was none's. Loop thread. */
+UVF_EXTERN uvf_stage_t *uvf_pipeline_failed(const uvf_pipeline_t *pipeline);
+
+/* Ends it early: what waits goes to the drop functions; calls under way are waited for (uvf_flow_err tells them; the
+ * flow->ctx of ASYNC ends, and uvf_flow_done is owed as ever); then cb comes with UV_ECANCELED. To give a cause, run it
+ * under a context of your own and cancel that. Loop thread. Nothing if it does not run, or NULL. */
 UVF_EXTERN void uvf_pipeline_cancel(uvf_pipeline_t *pipeline);
 
 /* --- in a stage's function -------------------------------------------------------------------- */
@@ -213,6 +232,9 @@ typedef struct uvf_stage_stats_s {
 
 /* A snapshot; also after the run. Any thread that keeps the pipeline from being destroyed. UV_EINVAL: NULL. */
 UVF_EXTERN int uvf_stage_stats(const uvf_stage_t *stage, uvf_stage_stats_t *stats);
+
+/* As it was given; "" for NULL. */
+UVF_EXTERN const char *uvf_stage_name(const uvf_stage_t *stage);
 
 /* The stages in the order they were added; NULL past the last. */
 UVF_EXTERN uvf_stage_t *uvf_pipeline_stage(const uvf_pipeline_t *pipeline, size_t index);

@@ -83,7 +83,7 @@ static size_t chunks_of(const uvf_stage_t *s) {
 static int stage_memory(uvf_stage_t *s) {
   size_t batch = uvf__stage_batch_max(s);
   s->nchunks = chunks_of(s);
-  if (s->o.capacity > SIZE_MAX / 2) return UV_ENOMEM;
+  if (s->o.capacity > SIZE_MAX / 2 || s->workers > SIZE_MAX / 4 / batch) return UV_ENOMEM;
   s->ring_size = s->o.capacity + (size_t)s->workers * batch + 1;
   s->ring = large(s->ring_size, sizeof *s->ring);
   s->slots = array(s->workers, sizeof *s->slots);
@@ -107,6 +107,7 @@ static void reset_figures(uvf_stage_t *s) {
   s->active = s->busy = 0;
   s->finished = 0;
   memset(s->latency, 0, sizeof s->latency);
+  s->turn = 0;
   uvf__unlock(&s->pipeline->lock);
 }
 
@@ -119,6 +120,7 @@ static int stage_init(uvf_stage_t *s) {
   s->paused = 0;
   s->closed = s->unwanted = 0;
   s->passed_over = 0;
+  s->passed_ns = 0;
   s->eof = s->flushed = s->dirty = 0;
   s->open_feeders = s->nfeeders;
   s->idle = s->order = NULL;
@@ -144,6 +146,10 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   p->finished_chunks = p->seen = 0;
   p->looked_ns = uv_hrtime();
   p->watch_ns = 0;
+  p->turns = p->seen_turns = 0;
+  p->rescue = 0;
+  p->failed = NULL;
+  p->fed = 0;
   p->behind_ns = p->left_ns = 0;
   p->linger_ns = UVF__FLOW_LINGER_NS;
   p->wanted = 0;

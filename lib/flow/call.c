@@ -48,12 +48,12 @@ static void put_back(uvf__chunk_t *c) {
 }
 
 static int may_retry(const uvf_stage_t *s, uint32_t retries, int rc) {
-  return rc != 0 && rc != UV_EOF && s->o.on_error == UVF_ON_ERROR_RETRY && retries < s->o.retries && !is_over(s);
+  return rc != 0 && rc != UV_EOF && s->o.on_error >= UVF_ON_ERROR_RETRY && retries < s->o.retries && !is_over(s);
 }
 
 static void fail(uvf__chunk_t *c, int rc) {
   c->failed++;
-  if (c->stage->o.on_error != UVF_ON_ERROR_SKIP && (c->status == 0 || c->status == UV_EOF)) c->status = rc;
+  if (!uvf__stage_skips(c->stage) && (c->status == 0 || c->status == UV_EOF)) c->status = rc;
 }
 
 enum { OVER, ONCE_MORE };
@@ -113,16 +113,25 @@ static void settle_source(uvf__chunk_t *c, int rc) {
 
 /* --- calls on the pool and of LOOP ------------------------------------------------------------------ */
 
-static void start_clock(uvf__chunk_t *c) {
+static void set_own_deadline(uvf__chunk_t *c) {
   uvf_ctx_t *own = c->slot->own;
   uint64_t end_ns = c->stage->pipeline->ctx->deadline.at_ns;
+  if (own == NULL) return;
+  atomic_store_explicit((uvf__au64 *)&own->deadline.at_ns, c->deadline_ns < end_ns ? c->deadline_ns : end_ns,
+                        memory_order_relaxed);
+}
+
+static void no_clock(uvf__chunk_t *c) {
+  c->deadline_ns = UINT64_MAX;
+  set_own_deadline(c);
+}
+
+static void start_clock(uvf__chunk_t *c) {
   uint64_t now_ns = uvf__clock_ns();
   c->deadline_ns = UINT64_MAX;
   if (c->stage->o.item_timeout_ms < (UINT64_MAX - now_ns) / NS_PER_MS)
     c->deadline_ns = now_ns + c->stage->o.item_timeout_ms * NS_PER_MS;
-  if (own == NULL) return;
-  atomic_store_explicit((uvf__au64 *)&own->deadline.at_ns, c->deadline_ns < end_ns ? c->deadline_ns : end_ns,
-                        memory_order_relaxed);
+  set_own_deadline(c);
 }
 
 static void pull(uvf__chunk_t *c) {
@@ -130,10 +139,11 @@ static void pull(uvf__chunk_t *c) {
   const uvf_ctx_t *ctx = s->pipeline->ctx;
   uvf_stage_fn fn = s->o.fn;
   size_t want = (size_t)c->span;
+  size_t look_every = s->o.kind == UVF_STAGE_LOOP ? 1 : LOOK_EVERY;
   size_t calls = 0;
   while (calls < want && c->nout < want && c->status == 0 && !is_closed(s)) {
     int rc;
-    if (calls++ % LOOK_EVERY == 0 && uvf__ctx_err(ctx) != 0) break;
+    if (calls++ % look_every == 0 && uvf__ctx_err(ctx) != 0) break;
     c->flow.retry = c->row;
     c->tokens = 0;
     c->refused = 0;
@@ -155,6 +165,8 @@ static inline void work_as(uvf__chunk_t *c, const int shared) {
   uint64_t span = shared ? 0 : c->span;
   uint32_t at = (uint32_t)(span >> 32);
   uint32_t end = (uint32_t)span;
+  uint32_t look_every =
+      s->o.kind == UVF_STAGE_LOOP ? 1 : LOOK_EVERY; /* on the loop nobody else could close the stage */
   uint32_t looks = 0;
   while (!c->pause) {
     uvf__entry_t *e;
@@ -166,7 +178,7 @@ static inline void work_as(uvf__chunk_t *c, const int shared) {
       e = &c->in[at++];
     }
     /* The end of the context closes the stage as well, once the loop has seen it. */
-    if (UVF__UNLIKELY(is_closed(s) || c->status != 0 || (looks++ % LOOK_EVERY == 0 && uvf__ctx_err(ctx) != 0))) {
+    if (UVF__UNLIKELY(is_closed(s) || c->status != 0 || (looks++ % look_every == 0 && uvf__ctx_err(ctx) != 0))) {
       c->dropped++;
       uvf__flow_drop(s, e->item);
       continue;
@@ -212,6 +224,7 @@ static int begin_async(uvf__chunk_t *c, uvf__entry_t *e, int *result) {
     rc = s->o.fn(&c->flow, e->item);
     if (rc == 0) return 0;
     UVF__RULE(c->pending, "uvf_flow_done", "a function that has ended its call must return 0");
+    if (!c->pending) return 0;
     c->pending = 0;
     if (c->flow.ctx != s->ctx) uvf_ctx_release(c->flow.ctx);
   }
@@ -233,6 +246,7 @@ void uvf__flow_settle_async(uvf__chunk_t *c, int rc) {
 static int call_async(uvf__chunk_t *c) {
   int rc;
   if (uvf__stage_pulls(c->stage)) {
+    if (is_over(c->stage)) return 1;
     c->in[0] = (uvf__entry_t){NULL, 0, 0};
   } else if (next_shared(c) == NULL) {
     return 1;
@@ -252,8 +266,10 @@ int uvf__flow_call(uvf__chunk_t *c) {
   uvf_stage_t *s = c->stage;
   uint64_t start_ns = c->now_ns;
   if (UVF__UNLIKELY(c->flushing)) {
-    int rc = s->o.flush(&c->flow);
-    if (rc != 0 && rc != UV_EOF) c->status = rc;
+    int rc;
+    no_clock(c);
+    rc = s->o.flush(&c->flow);
+    if (rc != 0 && rc != UV_EOF && !(rc == UV_EPIPE && c->refused)) c->status = rc;
     c->now_ns = uv_hrtime();
     return 1;
   }

@@ -74,13 +74,15 @@ typedef struct uvf__chunk_s {
   struct uvf__chunk_s *next;
   uvf__slot_t *slot;
   int state;
+  uint64_t turn;  /* p->turns when it was taken */
   size_t flushed; /* of `out`: sent on */
   size_t taken;   /* entries it was, when it is done */
   size_t owed;    /* entries that still count in the stage's queue, though they were taken */
   char apart[64];
 } uvf__chunk_t;
 
-#define UVF__LATENCY_BUCKETS 64
+#define UVF__LATENCY_PARTS 16 /* of an octave */
+#define UVF__LATENCY_BUCKETS (UVF__LATENCY_PARTS * 42)
 
 struct uvf_stage_s {
   /* the graph; constant while it runs */
@@ -119,19 +121,21 @@ struct uvf_stage_s {
   size_t batch;       /* how many calls make a chunk */
   uint64_t cost_ns;   /* of a call, lately; 0: not known */
   size_t outstanding; /* ordered: entries taken and not flushed */
+  uint64_t turn;      /* when it was last taken from; counts with p->turns */
   uvf__slot_t *free_slots;
   uvf__chunk_t *idle;
   uvf__chunk_t *order;
   uvf__chunk_t **order_end;
   size_t open_feeders;
   unsigned int passed_over; /* how often what waits was not worth a turn */
+  uint64_t passed_ns;       /* since when */
   int eof;                  /* a source that has said so */
   int flushed;              /* its flush function was called */
   int finished;
   int limited;     /* it would go on but for a token */
   uint64_t tokens; /* of its limiter, in hand */
   uint64_t in, out, done, failed, dropped, retried;
-  uint64_t latency[UVF__LATENCY_BUCKETS]; /* half powers of two of ns: how many calls, by sample */
+  uint64_t latency[UVF__LATENCY_BUCKETS]; /* of calls, by sample: how many took so long, see stats.c */
   /* loop */
   int limit_waits; /* a wait for a token is under way */
   uvf_limiter_wait_t limit_wait;
@@ -175,12 +179,17 @@ struct uvf_pipeline_s {
   char apart3[64];
   uint32_t stop;               /* no call is begun any more; also read without the lock */
   int status;                  /* why; 0: it ran to its end */
+  uvf_stage_t *failed;         /* whose error that is */
   unsigned int running_chunks; /* on pool threads */
   unsigned int waiting;        /* runners that wait for a thread */
   int on_loop;                 /* some stage's calls are made there; constant */
   int parallel;                /* some WORK stage has more than one worker; constant */
   unsigned int open;           /* stages that are not finished */
   uint64_t finished_chunks;
+  uint64_t turns;      /* chunks taken */
+  uint64_t seen_turns; /* when the watch last looked */
+  int rescue;          /* it has found a call that lasts and holds up others: steal those first */
+  int fed;             /* the last one was for a hungry stage */
   uint64_t left_ns;    /* when a runner last left for want of work */
   uint64_t linger_ns;  /* how long they look on before that */
   uint64_t looked_ns;  /* when a runner last looked what is to be done */
@@ -193,6 +202,11 @@ struct uvf_pipeline_s {
 
 /* A source: there is nothing to take, it is called again and again. */
 static inline int uvf__stage_pulls(const uvf_stage_t *s) { return s->o.inputs == 0 && s->o.kind != UVF_STAGE_WORK; }
+
+/* What has failed for good does not end the run. */
+static inline int uvf__stage_skips(const uvf_stage_t *s) {
+  return s->o.on_error == UVF_ON_ERROR_SKIP || s->o.on_error == UVF_ON_ERROR_RETRY_SKIP;
+}
 
 static inline int uvf__stage_on_pool(const uvf_stage_t *s) {
   return s->o.kind == UVF_STAGE_SOURCE || s->o.kind == UVF_STAGE_WORK;
@@ -211,7 +225,7 @@ int uvf__flow_order(const uvf_pipeline_t *pipeline, uvf_stage_t **order);
 /* sched.c: what runs next. Under the lock. */
 enum { UVF__ON_POOL = 1, UVF__ON_LOOP = 2 };
 uvf__chunk_t *uvf__flow_pick(uvf_pipeline_t *p, int where);
-int uvf__flow_may_steal(uvf_pipeline_t *p);
+int uvf__flow_may_steal(uvf_pipeline_t *p, uint64_t turn); /* from one that was taken by then */
 int uvf__flow_has_work(uvf_pipeline_t *p, int where);
 unsigned int uvf__flow_wants_runners(uvf_pipeline_t *p, uint64_t now_ns); /* how many more would help */
 

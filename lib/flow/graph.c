@@ -74,7 +74,7 @@ int uvf_pipeline_destroy(uvf_pipeline_t *pipeline) {
 
 static int options_known(const uvf_stage_options_t *o) {
   return o != NULL && o->name != NULL && o->fn != NULL && o->kind >= UVF_STAGE_SOURCE && o->kind <= UVF_STAGE_ASYNC &&
-         o->on_error >= UVF_ON_ERROR_FAIL && o->on_error <= UVF_ON_ERROR_RETRY;
+         o->on_error >= UVF_ON_ERROR_FAIL && o->on_error <= UVF_ON_ERROR_RETRY_SKIP;
 }
 
 /* What follows from the kind. */
@@ -110,6 +110,8 @@ uvf_stage_t *uvf_pipeline_stage(const uvf_pipeline_t *pipeline, size_t index) {
   while (s != NULL && index-- > 0) s = s->next;
   return s;
 }
+
+const char *uvf_stage_name(const uvf_stage_t *stage) { return stage == NULL ? "" : stage->name; }
 
 /* --- links ---------------------------------------------------------------------------------------- */
 

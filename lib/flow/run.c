@@ -114,6 +114,7 @@ static void wait_for_tokens(uvf_pipeline_t *p) {
     }
     uvf__lock(&p->lock); /* it can never be called: its limiter's burst is less than one */
     uvf__flow_stop(p, rc);
+    uvf__flow_settle(p);
     uvf__unlock(&p->lock);
   }
 }
@@ -141,10 +142,12 @@ static int loop_calls(uvf_pipeline_t *p) {
     c->now_ns = now_ns;
     if (c->stage->o.kind == UVF_STAGE_ASYNC && !c->flushing) p->calls++;
     if (uvf__flow_call(c)) {
-      if (c->stage->o.kind == UVF_STAGE_ASYNC && !c->flushing) p->calls--;
+      int counted = c->stage->o.kind == UVF_STAGE_ASYNC && !c->flushing;
       over(c);
+      if (counted) p->calls--;
     }
     now_ns = uv_hrtime();
+    if (uvf__ctx_err(p->ctx) != 0) return 0; /* by one of them; what waits is to be dropped */
     if (now_ns > until_ns) return 1;
   }
 }
@@ -156,6 +159,7 @@ int uvf_flow_done(uvf_flow_t *flow, int status) {
   if (flow == NULL) return UV_EINVAL;
   c = (uvf__chunk_t *)(void *)flow;
   p = c->stage->pipeline;
+  if (uvf__hub_enter(uvf__ctx_hub(p->ctx), "uvf_flow_done") != 0) return UV_EINVAL;
   pending = c->pending;
   UVF__RULE(pending, "uvf_flow_done", "the call is over already, or is not one of an ASYNC stage");
   if (!pending) return UV_EINVAL;
@@ -164,28 +168,31 @@ int uvf_flow_done(uvf_flow_t *flow, int status) {
   flow->ctx = c->stage->ctx;
   c->each_ns = uv_hrtime() - c->now_ns + 1;
   uvf__flow_settle_async(c, status);
+  over(c); /* a drop function may run the loop: the run must not be over in there */
   p->calls--;
-  over(c);
   wake(p);
   return 0;
 }
 
 /* --- the watch ------------------------------------------------------------------------------------ */
 
+/* What a call that lasts holds up goes on without it: what its row has emitted, what is not begun of it, and what
+ * another runner could do. */
 static void on_watch(uvf__timeout_t *timeout) {
   uvf_pipeline_t *p = UVF__CONTAINER(timeout, uvf_pipeline_t, watch);
+  int still;
   int stuck;
+  int for_loop;
   uvf__lock(&p->lock);
-  stuck = p->finished_chunks == p->seen && p->waiting == 0 && p->jobs < p->nrunners &&
-          (uvf__flow_has_work(p, UVF__ON_POOL) || uvf__flow_may_steal(p));
+  still = p->finished_chunks == p->seen;
+  p->watch_ns = !still ? WATCH_NS : p->watch_ns * 2 < WATCH_MAX_NS ? p->watch_ns * 2 : WATCH_MAX_NS;
+  uvf__flow_send_on(p);
+  p->rescue = uvf__flow_may_steal(p, p->seen_turns);
+  stuck = p->waiting == 0 && p->jobs < p->nrunners && (p->rescue || (still && uvf__flow_has_work(p, UVF__ON_POOL)));
   if (stuck) p->waiting++;
-  if (p->finished_chunks != p->seen) {
-    p->watch_ns = WATCH_NS;
-  } else {
-    uvf__flow_send_on(p);
-    p->watch_ns = p->watch_ns * 2 < WATCH_MAX_NS ? p->watch_ns * 2 : WATCH_MAX_NS;
-  }
+  for_loop = uvf__flow_has_work(p, UVF__ON_LOOP);
   p->seen = p->finished_chunks;
+  p->seen_turns = p->turns;
   uvf__unlock(&p->lock);
   if (stuck) start_runner(p);
   if (p->jobs > 0 || stuck) {
@@ -193,6 +200,7 @@ static void on_watch(uvf__timeout_t *timeout) {
   } else {
     p->watch_ns = 0;
   }
+  if (for_loop) wake(p);
 }
 
 /* --- its operation -------------------------------------------------------------------------------- */
@@ -287,20 +295,39 @@ static int finish(uvf_pipeline_t *p) {
   return 1;
 }
 
+/* Nothing is begun any more: the loop has only to wait for who is under way. */
+static int is_ending(uvf_pipeline_t *p) {
+  int ending;
+  uvf__lock(&p->lock);
+  ending = p->stop || p->open == 0;
+  uvf__unlock(&p->lock);
+  return ending;
+}
+
+/* Those that still wait for a thread need not come; the others are about to go. */
+static void withdraw_runners(uvf_pipeline_t *p) {
+  for (unsigned int i = 0; i < p->nrunners; i++) {
+    if (p->runners[i].on) uvf_work_cancel(&p->runners[i].job);
+  }
+}
+
 static int deliver(uvf_op_t *op) {
   uvf_pipeline_t *p = of(op);
+  int ending;
   uvf__queue_remove(&uvf__ctx_hub(op->ctx)->later, &p->later);
   p->armed = 0;
   p->readied = 0;
   p->in_service = 1;
   serve(p);
-  if (uvf__u32_load(&p->stop) != 0 && uvf__ctx_err(p->ctx) == 0) serve(p); /* a call of the loop has failed */
+  if ((uvf__u32_load(&p->stop) != 0) != (uvf__ctx_err(p->ctx) != 0)) serve(p); /* a call of the loop has ended it */
   p->in_service = 0;
   if (is_over(p)) return finish(p);
-  if (uvf__u32_load(&p->stop) != 0 || uvf__op_rearm(op) != 0) { /* not armed any more: whoever comes back wakes it */
+  ending = is_ending(p);
+  if (ending) withdraw_runners(p);
+  if (ending || uvf__op_rearm(op) != 0) { /* not armed any more: whoever comes back wakes it */
     uvf__u32_store(&op->uvf__state, UVF__OP_CLAIMED);
     uvf__op_relink(op);
-    if (uvf__u32_load(&p->stop) == 0) wake(p);
+    if (!ending) wake(p);
     return 0;
   }
   p->armed = 1;
@@ -347,6 +374,9 @@ int uvf_pipeline_run(uvf_ctx_t *ctx, uvf_pipeline_t *p, uvf_pipeline_cb cb, void
   return 0;
 }
 
+uvf_stage_t *uvf_pipeline_failed(const uvf_pipeline_t *p) { return p == NULL ? NULL : p->failed; }
+
 void uvf_pipeline_cancel(uvf_pipeline_t *p) {
-  if (p != NULL && p->running) uvf_ctx_cancel(p->ctx);
+  if (p == NULL || !p->running || uvf__hub_enter(uvf__ctx_hub(p->ctx), "uvf_pipeline_cancel") != 0) return;
+  uvf_ctx_cancel(p->ctx);
 }

@@ -76,6 +76,12 @@ static int wants_loop(uvf_pipeline_t *p, uint64_t now_ns) {
   return p->open == 0 || p->to_end || uvf__flow_has_work(p, UVF__ON_LOOP);
 }
 
+static void call_loop_unlocked(uvf_pipeline_t *p) {
+  uvf__unlock(&p->lock);
+  uvf__flow_call_loop(p);
+  uvf__lock(&p->lock);
+}
+
 /* A runner comes: how long to look on follows from how long it was gone. Where items come far apart that is not worth a
  * processor. */
 static void set_linger(uvf_pipeline_t *p, uint64_t now_ns) {
@@ -97,16 +103,16 @@ int uvf__flow_runner(uvf_work_t *job) {
   set_linger(p, now_ns);
   while (result == 0) {
     uvf__chunk_t *c = uvf__flow_pick(p, UVF__ON_POOL);
-    if (wants_loop(p, now_ns)) {
-      uvf__unlock(&p->lock);
-      uvf__flow_call_loop(p);
-      uvf__lock(&p->lock);
-    }
+    if (wants_loop(p, now_ns)) call_loop_unlocked(p);
     if (c != NULL) {
       idle_ns = 0;
       c->now_ns = now_ns; /* when the last one was over, or there was nothing to do */
       now_ns = run_chunk(p, c);
-      if (must_yield(p, now_ns, &until_ns)) result = UVF__WORK_AGAIN;
+      if (must_yield(p, now_ns, &until_ns)) {
+        uvf__flow_settle(p);
+        if (wants_loop(p, now_ns)) call_loop_unlocked(p);
+        result = UVF__WORK_AGAIN;
+      }
     } else {
       now_ns = uv_hrtime();
       if (idle_ns == 0) idle_ns = now_ns;

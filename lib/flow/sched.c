@@ -4,9 +4,9 @@
  * each row of calls (a chunk), not for each item.
  *
  * Invariants
- * 1. held <= capacity + workers (retries), and counts: entries in the queue, places kept for chunks of feeders, entries
- *    that a chunk has taken beyond the one it begins with (in ordered stages: with that one, and until they are sent
- *    on). So at most capacity + workers items are alive at a stage.
+ * 1. While it is not closed held <= capacity + workers (retries); it counts: entries in the queue, places kept for
+ *    chunks of feeders, entries that a chunk has taken beyond the one it begins with (in ordered stages: with that one,
+ *    and until they are sent on). So at most capacity + workers items are alive at a stage.
  * 2. A chunk is taken only if each of its stage's targets has a place for every entry it takes: a stage that emits one
  *    for one never waits with a full hand. What it emits beyond stays in its chunk, which counts as a worker, until
  *    there is room: the stage is not called meanwhile by that worker, and nobody blocks.
@@ -26,6 +26,7 @@
 #define WORTH_NS 3000
 #define BEHIND_NS 100000
 #define PASSED_OVER_MAX 16
+#define PASSED_OVER_NS 100000
 
 /* --- room ----------------------------------------------------------------------------------------- */
 
@@ -82,6 +83,7 @@ static size_t can_take(const uvf_stage_t *s) {
 
 static uvf__chunk_t *chunk_new(uvf_stage_t *s, size_t n) {
   uvf__chunk_t *c = s->idle;
+  c->turn = s->turn = ++s->pipeline->turns;
   s->idle = c->next;
   c->next = NULL;
   c->slot = s->free_slots;
@@ -184,9 +186,10 @@ static uint32_t cut(uvf__chunk_t *victim, uint32_t *from) {
   return n;
 }
 
-static uvf__chunk_t *steal_from(uvf_stage_t *s, uvf__chunk_t *v) {
+/* From one that was taken by `turn`. */
+static uvf__chunk_t *steal_from(uvf_stage_t *s, uvf__chunk_t *v, uint64_t turn) {
   uint32_t from;
-  uint32_t n = v->state == UVF__CHUNK_RUNNING ? cut(v, &from) : 0;
+  uint32_t n = v->state == UVF__CHUNK_RUNNING && v->turn <= turn ? cut(v, &from) : 0;
   uvf__chunk_t *c;
   if (n == 0) return NULL;
   c = chunk_new(s, 0);
@@ -203,18 +206,39 @@ static uvf__chunk_t *steal_from(uvf_stage_t *s, uvf__chunk_t *v) {
   return c;
 }
 
-static uvf__chunk_t *steal(uvf_stage_t *s) {
+static uvf__chunk_t *steal_of(uvf_stage_t *s, uint64_t turn) {
   if (!may_steal_of(s)) return NULL;
   for (uvf__chunk_t *v = s->order; v != NULL; v = v->next) {
-    uvf__chunk_t *c = steal_from(s, v);
+    uvf__chunk_t *c = steal_from(s, v, turn);
     if (c != NULL) return c;
   }
   return NULL;
 }
 
+static uvf__chunk_t *steal(uvf_pipeline_t *p, uint64_t turn) {
+  uvf__chunk_t *c = NULL;
+  for (size_t i = p->nstages; i-- > 0 && p->parallel && c == NULL;) c = steal_of(p->order[i], turn);
+  return c;
+}
+
 /* --- what the runners and the loop ask ------------------------------------------------------------ */
 
 static int is_for(const uvf_stage_t *s, int where) { return uvf__stage_on_pool(s) == (where == UVF__ON_POOL); }
+
+/* Of those that feed the same queue the one whose turn was the longest ago, so that none keeps all of its places. */
+static uvf__chunk_t *take_fairly(uvf_stage_t *s, int where) {
+  uvf_stage_t *best = s;
+  uvf__chunk_t *c;
+  for (unsigned int i = 0; i < s->nouts; i++) {
+    const uvf_stage_t *to = s->outs[i].to;
+    for (size_t k = 0; to->nfeeders > 1 && k < to->nfeeders; k++) {
+      uvf_stage_t *f = to->feeders[k];
+      if (f->turn < best->turn && is_for(f, where) && (f->paused > 0 || can_take(f) > 0)) best = f;
+    }
+  }
+  c = take(best);
+  return c == NULL && best != s ? take(s) : c;
+}
 
 /* What waits for s, which has many workers, will be done before f, which feeds it, could bring more: by a call in no
  * time, or as a source. */
@@ -231,7 +255,8 @@ static uvf__chunk_t *take_for_hungry(uvf_pipeline_t *p) {
     const uvf_stage_t *s = p->order[i];
     if (s->workers < 2 || s->closed || s->o.kind != UVF_STAGE_WORK || s->queued >= s->o.capacity) continue;
     for (size_t k = 0; k < s->nfeeders; k++) {
-      uvf__chunk_t *c = is_due(s, s->feeders[k]) ? take(s->feeders[k]) : NULL;
+      uvf_stage_t *f = s->feeders[k];
+      uvf__chunk_t *c = is_due(s, f) ? take_fairly(f, UVF__ON_POOL) : NULL;
       if (c != NULL) return c;
     }
   }
@@ -242,31 +267,38 @@ static uvf__chunk_t *take_for_hungry(uvf_pipeline_t *p) {
 static int is_worth_it(uvf_stage_t *s) {
   if (uvf__stage_pulls(s) || s->queued == 0 || s->paused > 0) return 1;
   if (s->queued >= BATCH / 2 || s->queued >= s->o.capacity / 2) return 1;
-  return s->cost_ns == 0 || s->queued * s->cost_ns >= QUICK_NS || ++s->passed_over > PASSED_OVER_MAX;
+  if (s->cost_ns == 0 || s->queued * s->cost_ns >= QUICK_NS || ++s->passed_over > PASSED_OVER_MAX) return 1;
+  if (s->passed_over == 1) s->passed_ns = s->pipeline->looked_ns;
+  return s->pipeline->looked_ns > s->passed_ns + PASSED_OVER_NS;
 }
 
 uvf__chunk_t *uvf__flow_pick(uvf_pipeline_t *p, int where) {
   uvf__chunk_t *c = NULL;
   uvf__flow_settle(p); /* what has waited for room has it before what is new */
   if (p->stop) return NULL;
-  if (where == UVF__ON_POOL && p->parallel) c = take_for_hungry(p);
+  if (where == UVF__ON_POOL && p->rescue) {
+    p->rescue = 0;
+    c = steal(p, p->seen_turns);
+    if (c != NULL) return c;
+  }
+  if (where == UVF__ON_POOL && p->parallel && !p->fed) c = take_for_hungry(p);
+  if (where == UVF__ON_POOL) p->fed = c != NULL; /* not twice in a row: others come first then */
   for (int any = 0; any < 2 && c == NULL; any++) {
     for (size_t i = p->nstages; i-- > 0 && c == NULL;) {
       uvf_stage_t *s = p->order[i];
-      if (is_for(s, where) && (any || is_worth_it(s))) c = take(s);
+      if (is_for(s, where) && (any || is_worth_it(s))) c = take_fairly(s, where);
     }
   }
-  for (size_t i = p->nstages; i-- > 0 && where == UVF__ON_POOL && p->parallel && c == NULL;) c = steal(p->order[i]);
-  return c;
+  return c != NULL || where != UVF__ON_POOL ? c : steal(p, UINT64_MAX);
 }
 
-int uvf__flow_may_steal(uvf_pipeline_t *p) {
+int uvf__flow_may_steal(uvf_pipeline_t *p, uint64_t turn) {
   for (size_t i = 0; i < p->nstages && !p->stop; i++) {
     const uvf_stage_t *s = p->order[i];
     if (!may_steal_of(s)) continue;
     for (const uvf__chunk_t *c = s->order; c != NULL; c = c->next) {
       uint64_t word = atomic_load_explicit((const uvf__au64 *)&c->span, memory_order_relaxed);
-      if (c->state == UVF__CHUNK_RUNNING && (uint32_t)(word >> 32) < (uint32_t)word) return 1;
+      if (c->turn <= turn && c->state == UVF__CHUNK_RUNNING && (uint32_t)(word >> 32) < (uint32_t)word) return 1;
     }
   }
   return 0;
@@ -300,7 +332,8 @@ unsigned int uvf__flow_wants_runners(uvf_pipeline_t *p, uint64_t now_ns) {
   unsigned int on = p->running_chunks + p->waiting;
   unsigned int wanted = 1;
   uint64_t backlog_ns = 0;
-  uint64_t gone_ns = now_ns - p->looked_ns;
+  uint64_t gone_ns =
+      now_ns > p->looked_ns ? now_ns - p->looked_ns : 0; /* threads look in another order than they read it */
   p->looked_ns = now_ns;
   if (p->stop || on >= p->nrunners) return 0;
   for (size_t i = 0; i < p->nstages; i++) {

@@ -7,8 +7,8 @@
  * 1. in = done + failed + dropped + queued + taken and not yet counted, at every unlock.
  * 2. A chunk whose calls are over holds no place of any target while it waits for one: so who waits for whom follows
  *    the links, which have no circle.
- * 3. A stage is finished once: nobody feeds it any more, its queue is empty, no chunk is out, its flush was called.
- *    Then its targets have one feeder less.
+ * 3. A stage is finished once: nobody feeds it any more or it is closed, its queue is empty, no chunk is out, its flush
+ *    was called. Then its targets have one feeder less.
  * 4. A closed stage takes no more: what is or comes into its queue, and what a chunk of it that is PAUSED has left,
  *    goes to whoever sees to_drop.
  */
@@ -117,7 +117,7 @@ static int put_out(uvf_stage_t *s, uvf__chunk_t *c, const uvf__entry_t *out) {
   uvf_stage_t *to = port->to;
   uvf__entry_t e = {out->item, port->input, 0};
   uint32_t *room = &c->room[uvf__stage_lead(s, out->port)];
-  if (to->queued == to->ring_size) return 0; /* closed, and not dropped yet: no place */
+  if (to->closed && to->queued >= to->o.capacity) return 0; /* until that is dropped; the rest is for retries */
   if (*room > 0) {
     --*room;
   } else if (to->held < to->o.capacity || to->closed) {
@@ -255,8 +255,9 @@ static void learn_cost(uvf_stage_t *s, uint64_t each_ns, uint64_t calls) {
   s->cost_ns = s->cost_ns == 0 ? each_ns : s->cost_ns - s->cost_ns / 4 + each_ns / 4 + 1;
   batch = BATCH_NS / s->cost_ns;
   s->batch = batch < 1 ? 1 : batch < uvf__stage_batch_max(s) ? (size_t)batch : uvf__stage_batch_max(s);
-  while (ns > 3 && bucket < UVF__LATENCY_BUCKETS - 2) ns >>= 1, bucket += 2;
-  s->latency[bucket + (ns == 3)] += calls;
+  while (ns >= 2 * UVF__LATENCY_PARTS) ns >>= 1, bucket += UVF__LATENCY_PARTS;
+  bucket += (unsigned int)ns;
+  s->latency[bucket < UVF__LATENCY_BUCKETS ? bucket : UVF__LATENCY_BUCKETS - 1] += calls;
 }
 
 /* Its counts go to the stage's. */
@@ -280,6 +281,7 @@ static void count(uvf_stage_t *s, uvf__chunk_t *c) {
 void uvf__flow_finish(uvf__chunk_t *c) {
   uvf_stage_t *s = c->stage;
   uvf_pipeline_t *p = s->pipeline;
+  int err = uvf__ctx_err(p->ctx);
   count(s, c);
   p->finished_chunks++;
   if (c->pause) {
@@ -298,13 +300,14 @@ void uvf__flow_finish(uvf__chunk_t *c) {
       s->held++;
   }
   calls_over(s, c);
+  if (err != 0 && !p->stop) uvf__flow_stop(p, err); /* what ended first is what it ends with */
   if (c->status == UV_EOF && uvf__stage_pulls(s)) {
     s->eof = 1;
   } else if (c->status == UV_EOF) {
     close_stage(p, s);
   } else if (c->status != 0) {
-    int err = uvf__ctx_err(p->ctx); /* what ended first is what it ended with */
-    uvf__flow_stop(p, err != 0 ? err : c->status);
+    if (!p->stop) p->failed = s;
+    uvf__flow_stop(p, c->status);
   }
   uvf__flow_settle(p);
 }

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * Figures of a stage, for any thread, under the pipeline's lock: counters of the scheduler, and how long its calls
- * took, from samples (one for each chunk, which counts for all of its calls), in buckets of half powers of two.
+ * took, from samples (one for each chunk, which counts for all of its calls), in buckets that grow with the time.
  */
 #include "flow/flow.h"
 
-/* The time below which the given share of the calls stayed: the upper edge of its bucket. */
+/* The longest time that is counted there. The first 2 * PARTS buckets are single nanoseconds, then each octave has
+ * PARTS. */
+static uint64_t edge_ns(unsigned int bucket) {
+  unsigned int octave = bucket / UVF__LATENCY_PARTS;
+  uint64_t part = bucket % UVF__LATENCY_PARTS;
+  return octave < 2 ? bucket : ((UVF__LATENCY_PARTS + part + 1) << (octave - 1)) - 1;
+}
+
+/* The time that the given share of the calls did not exceed; at most a sixteenth too long. */
 static uint64_t quantile_ns(const uvf_stage_t *s, double share) {
   uint64_t all = 0;
   uint64_t sum = 0;
@@ -16,7 +24,7 @@ static uint64_t quantile_ns(const uvf_stage_t *s, double share) {
     sum += s->latency[i];
     if ((double)sum >= share * (double)all) break;
   }
-  return (i & 1 ? UINT64_C(3) << (i / 2) : UINT64_C(2) << (i / 2));
+  return edge_ns(i);
 }
 
 int uvf_stage_stats(const uvf_stage_t *stage, uvf_stage_stats_t *stats) {

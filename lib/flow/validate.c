@@ -58,7 +58,7 @@ static int check_names(const uvf_pipeline_t *pipeline, text_t *text) {
 static int check_options(const uvf_stage_t *s, text_t *text) {
   if (s->o.workers == 0) return DEFECT(text, "stage \"%s\" has no workers", s->name);
   if (s->o.capacity == 0) return DEFECT(text, "stage \"%s\" has no capacity", s->name);
-  if (s->o.on_error == UVF_ON_ERROR_RETRY && s->o.retries == 0)
+  if (s->o.on_error >= UVF_ON_ERROR_RETRY && s->o.retries == 0)
     return DEFECT(text, "stage \"%s\" retries on errors, but its number of retries is 0", s->name);
   if (s->o.kind == UVF_STAGE_SOURCE && s->o.inputs > 0)
     return DEFECT(text, "stage \"%s\" is a source, but its number of inputs is %u", s->name, s->o.inputs);
@@ -106,7 +106,7 @@ static int check_linked(const uvf_stage_t *s, text_t *text) {
 
 static int check_source(const uvf_pipeline_t *pipeline, text_t *text) {
   for (const uvf_stage_t *s = pipeline->stages; s != NULL; s = s->next) {
-    if (uvf__stage_pulls(s)) return 0;
+    if (s->o.kind == UVF_STAGE_SOURCE || uvf__stage_pulls(s)) return 0;
   }
   return DEFECT(text, "pipeline \"%s\" has no source", pipeline->name);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of small graphs share: stages that do what they are told and note what they have seen; a row of them; and
- * a hook at every step of a run.
+ * What the tests of small graphs share: stages that do what they are told and note what they have seen; a row of
+ * them; and a hook at every step of a run.
  */
 #ifndef UVFLOW_TEST_FLOW_NODES_H
 #define UVFLOW_TEST_FLOW_NODES_H

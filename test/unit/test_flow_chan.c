@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two pipelines on two loops with a channel between them: the sink of the first sends, the source of the second receives,
- * both as ASYNC stages under the contexts of their calls. What the second does not take, the first does not make.
+ * Two pipelines on two loops with a channel between them: the sink of the first sends, the source of the second
+ * receives, both as ASYNC stages under the contexts of their calls. What the second does not take, the first does
+ * not make.
  */
 #include "unit/flow_nodes.h"
 

@@ -46,8 +46,8 @@ static int calls_have_come(void *arg) {
   return atomic_load(&n->calls) >= (int)n->o.limiter->uvf__burst;
 }
 
-/* Starts what `node` is limited in, waits until the tokens are used up, and sees that no more calls come; then lets tokens
- * flow until it is over. */
+/* Starts what `node` is limited in, waits until the tokens are used up, and sees that no more calls come; then lets
+ * tokens flow until it is over. */
 static void assert_one_token_each(fixture_t *f, node_t *n, int tokens) {
   run_t run = {0, 1};
   assert_int_equal(uvf_pipeline_run(f->root, k.p, on_run_done, &run), 0);

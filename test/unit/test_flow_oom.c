@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Without memory: every allocation of a run, and in a run. What a graph needs before is in test_graph.c, test_validate.c
- * and test_draw_lines.c.
+ * Without memory: every allocation of a run, and in a run. What a graph needs before is in test_graph.c,
+ * test_validate.c and test_draw_lines.c.
  */
 #include "unit/flow_nodes.h"
 

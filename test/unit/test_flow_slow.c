@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A call that takes more than four seconds is a call like any other: nothing is aborted, nothing times out, and everything
- * else goes on meanwhile. The one test that does wait for as long.
+ * A call that takes more than four seconds is a call like any other: nothing is aborted, nothing times out, and
+ * everything else goes on meanwhile. The one test that does wait for as long.
  */
 #include "unit/flow_nodes.h"
 

@@ -100,7 +100,7 @@ static void what_cannot_be_made_changes_nothing(void **state) {
     o = good, o.kind = kind;
     assert_int_equal(uvf_pipeline_add(p, &o, &s), UV_EINVAL);
   }
-  o = good, o.on_error = UVF_ON_ERROR_RETRY + 1;
+  o = good, o.on_error = UVF_ON_ERROR_RETRY_SKIP + 1;
   assert_int_equal(uvf_pipeline_add(p, &o, &s), UV_EINVAL);
   o = good, o.on_error = UVF_ON_ERROR_FAIL - 1;
   assert_int_equal(uvf_pipeline_add(p, &o, &s), UV_EINVAL);
