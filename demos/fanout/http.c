@@ -12,7 +12,7 @@ typedef struct http_socket_s {
   http_t *http;
 } http_socket_t;
 
-static const char *const USER_AGENT = "uvflow-fanout/" UVF_VERSION_STRING;
+static const char *const USER_AGENT = "uvflow-demo/" UVF_VERSION_STRING;
 
 /* --- ends of transfers --------------------------------------------------------------------------------------- */
 
@@ -74,7 +74,7 @@ static void act(http_t *http, curl_socket_t fd, int flags) {
   int running;
   CURLMcode code = curl_multi_socket_action(http->multi, fd, flags, &running);
   /* Of a transfer's own failure curl tells through the results; this one is about the whole. */
-  if (code != CURLM_OK) fprintf(stderr, "fanout: curl_multi_socket_action: %s\n", curl_multi_strerror(code));
+  if (code != CURLM_OK) fprintf(stderr, "curl_multi_socket_action: %s\n", curl_multi_strerror(code));
   collect(http);
 }
 

@@ -80,10 +80,23 @@ static size_t chunks_of(const uvf_stage_t *s) {
   return s->window < UVF__FLOW_WINDOW_MAX ? s->window : UVF__FLOW_WINDOW_MAX;
 }
 
+static void prepare_ports(uvf_stage_t *s) {
+  s->has_rivals = 0;
+  for (unsigned int i = 0; i < s->nouts; i++) {
+    uvf_stage_t *to = s->outs[i].to;
+    unsigned int lead = 0;
+    while (s->outs[lead].to != to) lead++;
+    s->outs[i].lead = lead;
+    s->ports_closed[i] = &to->closed;
+    if (to->nfeeders > 1) s->has_rivals = 1;
+  }
+}
+
 static int stage_memory(uvf_stage_t *s) {
   size_t batch = uvf__stage_batch_max(s);
   s->nchunks = chunks_of(s);
   if (s->o.capacity > SIZE_MAX / 2 || s->workers > SIZE_MAX / 4 / batch) return UV_ENOMEM;
+  if (s->nchunks > SIZE_MAX / 4 / (s->nouts + 1)) return UV_ENOMEM;
   s->ring_size = s->o.capacity + (size_t)s->workers * batch + 1;
   s->ring = large(s->ring_size, sizeof *s->ring);
   s->slots = array(s->workers, sizeof *s->slots);
@@ -94,7 +107,7 @@ static int stage_memory(uvf_stage_t *s) {
   if (s->ring == NULL || s->slots == NULL || s->chunks == NULL || s->entries == NULL || s->rooms == NULL ||
       s->ports_closed == NULL)
     return UV_ENOMEM;
-  for (unsigned int i = 0; i < s->nouts; i++) s->ports_closed[i] = &s->outs[i].to->closed;
+  prepare_ports(s);
   for (size_t i = s->nchunks; i-- > 0;) chunk_init(s, i);
   return 0;
 }
@@ -146,6 +159,7 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   p->finished_chunks = p->seen = 0;
   p->looked_ns = uv_hrtime();
   p->watch_ns = 0;
+  p->turn = p->turn_ends_ns = 0;
   p->turns = p->seen_turns = 0;
   p->rescue = 0;
   p->failed = NULL;

@@ -269,7 +269,8 @@ int uvf__flow_call(uvf__chunk_t *c) {
     int rc;
     no_clock(c);
     rc = s->o.flush(&c->flow);
-    if (rc != 0 && rc != UV_EOF && !(rc == UV_EPIPE && c->refused)) c->status = rc;
+    if (rc == UV_EOF || (rc == UV_EPIPE && c->refused) || uvf__u32_load(&s->unwanted) != 0) rc = 0;
+    c->status = rc;
     c->now_ns = uv_hrtime();
     return 1;
   }

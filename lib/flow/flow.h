@@ -22,6 +22,7 @@ typedef struct uvf__entry_s {
 typedef struct uvf__port_s {
   uvf_stage_t *to; /* NULL: not linked */
   unsigned int input;
+  unsigned int lead; /* a run: the lowest port that leads to the same target: places there are kept under that */
 } uvf__port_t;
 
 #define UVF__FLOW_BATCH 128
@@ -81,7 +82,7 @@ typedef struct uvf__chunk_s {
   char apart[64];
 } uvf__chunk_t;
 
-#define UVF__LATENCY_PARTS 16 /* of an octave */
+#define UVF__LATENCY_PARTS 16u /* of an octave */
 #define UVF__LATENCY_BUCKETS (UVF__LATENCY_PARTS * 42)
 
 struct uvf_stage_s {
@@ -102,6 +103,7 @@ struct uvf_stage_s {
   size_t ring_size;
   size_t window; /* ordered: of `outstanding`, at most */
   size_t nchunks;
+  int has_rivals; /* others feed what it feeds */
   uvf__chunk_t *chunks;
   uvf__slot_t *slots;
   uvf__entry_t *entries; /* the chunks' arrays */
@@ -165,7 +167,9 @@ struct uvf_pipeline_s {
   int armed;         /* loop: the operation is PENDING, or on its way to being delivered */
   int readied;       /* loop: not armed, and made ready */
   int in_service;    /* loop: being delivered */
-  int more;          /* loop: it had its share of the turn */
+  uint64_t turn;     /* loop: the turn it had its share of, until: */
+  uint64_t turn_ends_ns;
+  int more; /* loop: it had its share of the turn */
   uvf__waiter_t later;
   unsigned int calls;   /* loop: ASYNC calls and limiter waits under way */
   uvf__timeout_t watch; /* loop: looks whether somebody is stuck */

@@ -146,7 +146,7 @@ static int make_room(uvf_stage_t *from, unsigned int port, uvf_stage_t *to) {
   if (feeders != to->feeders) uvf__free(to->feeders);
   from->outs = outs;
   to->feeders = feeders;
-  for (; from->nouts < nouts; from->nouts++) from->outs[from->nouts] = (uvf__port_t){NULL, 0};
+  for (; from->nouts < nouts; from->nouts++) from->outs[from->nouts] = (uvf__port_t){NULL, 0, 0};
   return 0;
 }
 

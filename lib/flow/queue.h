@@ -26,13 +26,6 @@ static inline size_t uvf__stage_places(const uvf_stage_t *s) {
   return s->held < s->o.capacity ? s->o.capacity - s->held : 0;
 }
 
-/* The lowest port that leads to the same target: a chunk's places there are kept under that. */
-static inline unsigned int uvf__stage_lead(const uvf_stage_t *s, unsigned int port) {
-  unsigned int i = 0;
-  while (s->outs[i].to != s->outs[port].to) i++;
-  return i;
-}
-
 /* n entries in the ring from `at`: how many of them lie before its end. */
 static inline size_t uvf__ring_straight(const uvf_stage_t *s, size_t at, size_t n) {
   return s->ring_size - at < n ? s->ring_size - at : n;

@@ -15,10 +15,11 @@
  * 2. jobs counts runners that were started, calls what the loop has begun and not ended (ASYNC, waits for tokens). The
  *    run is over when both are 0, no chunk is out, and either all stages are finished or it was stopped.
  * 3. Runners are started by the loop alone. One that finds nothing to do looks on for a moment and then goes: so
- *    whoever makes work on the loop looks whether a runner should be started, and a runner that leaves looks once more,
- *    after it has said so (running_chunks), as the loop does when it is back.
- * 4. Backlogs that are cheap are left to the runners that are there; the watch starts another where nothing has moved
- *    for a tick although something could: so a call that takes long holds up nobody.
+ *    whoever makes work on the loop looks whether a runner should be started, and so does the loop when one is back.
+ * 4. A call that lasts holds up nobody: the watch, which is on while runners are, sees to it that what its row has
+ *    emitted goes on, that what is not begun of the row is stolen (`rescue`), and that another runner is started where
+ *    nothing has moved for a tick although something could.
+ * 5. User functions run with in_service set, if from here: whatever they bring about, the run is not over inside.
  */
 #include "flow/flow.h"
 #include "kernel/context.h"
@@ -129,16 +130,23 @@ static void over(uvf__chunk_t *c) {
   uvf__flow_drop_all(p);
 }
 
-/* Calls of LOOP and ASYNC stages, for a while; 1 if there are more. */
+/* Calls of LOOP and ASYNC stages, as long as the run has a share in this turn of the loop; 1 if there are more. It may
+ * be delivered many times in a turn. */
 static int loop_calls(uvf_pipeline_t *p) {
+  uvf__hub_t *hub = uvf__ctx_hub(p->ctx);
   uint64_t now_ns = uv_hrtime();
-  uint64_t until_ns = now_ns + TURN_NS;
+  if (p->turn != hub->turn) {
+    p->turn = hub->turn;
+    p->turn_ends_ns = now_ns + TURN_NS;
+  }
   for (;;) {
-    uvf__chunk_t *c;
+    uvf__chunk_t *c = NULL;
+    int more;
     uvf__lock(&p->lock);
-    c = uvf__flow_pick(p, UVF__ON_LOOP);
+    if (now_ns < p->turn_ends_ns) c = uvf__flow_pick(p, UVF__ON_LOOP);
+    more = c == NULL && uvf__flow_has_work(p, UVF__ON_LOOP);
     uvf__unlock(&p->lock);
-    if (c == NULL) return 0;
+    if (c == NULL) return more;
     c->now_ns = now_ns;
     if (c->stage->o.kind == UVF_STAGE_ASYNC && !c->flushing) p->calls++;
     if (uvf__flow_call(c)) {
@@ -148,7 +156,6 @@ static int loop_calls(uvf_pipeline_t *p) {
     }
     now_ns = uv_hrtime();
     if (uvf__ctx_err(p->ctx) != 0) return 0; /* by one of them; what waits is to be dropped */
-    if (now_ns > until_ns) return 1;
   }
 }
 

@@ -21,11 +21,11 @@
 #include "flow/queue.h"
 
 #define BATCH UVF__FLOW_BATCH
-#define CHEAP_NS 50000
-#define QUICK_NS 1000
-#define WORTH_NS 3000
-#define BEHIND_NS 100000
-#define PASSED_OVER_MAX 16
+#define QUICK_NS 1000      /* calls that take less together do not hold up anybody */
+#define WORTH_NS 3000      /* calls that take less together are not worth another thread's while */
+#define BACKLOG_NS 50000   /* of work that waits: one more runner */
+#define BEHIND_NS 100000   /* with work for one more for so long: one more runner */
+#define PASSED_OVER_MAX 16 /* how often cheap calls may be put off */
 #define PASSED_OVER_NS 100000
 
 /* --- room ----------------------------------------------------------------------------------------- */
@@ -102,7 +102,7 @@ static uvf__chunk_t *chunk_new(uvf_stage_t *s, size_t n) {
   s->active++;
   for (unsigned int i = 0; i < s->nouts; i++) {
     uvf_stage_t *to = s->outs[i].to;
-    c->room[i] = to->closed || uvf__stage_lead(s, i) != i ? 0 : (uint32_t)n;
+    c->room[i] = to->closed || s->outs[i].lead != i ? 0 : (uint32_t)n;
     to->held += c->room[i];
   }
   return c;
@@ -229,6 +229,7 @@ static int is_for(const uvf_stage_t *s, int where) { return uvf__stage_on_pool(s
 static uvf__chunk_t *take_fairly(uvf_stage_t *s, int where) {
   uvf_stage_t *best = s;
   uvf__chunk_t *c;
+  if (!s->has_rivals || (s->paused == 0 && can_take(s) == 0)) return take(s);
   for (unsigned int i = 0; i < s->nouts; i++) {
     const uvf_stage_t *to = s->outs[i].to;
     for (size_t k = 0; to->nfeeders > 1 && k < to->nfeeders; k++) {
@@ -332,8 +333,7 @@ unsigned int uvf__flow_wants_runners(uvf_pipeline_t *p, uint64_t now_ns) {
   unsigned int on = p->running_chunks + p->waiting;
   unsigned int wanted = 1;
   uint64_t backlog_ns = 0;
-  uint64_t gone_ns =
-      now_ns > p->looked_ns ? now_ns - p->looked_ns : 0; /* threads look in another order than they read it */
+  uint64_t gone_ns = now_ns > p->looked_ns ? now_ns - p->looked_ns : 0; /* who read the clock first may look last */
   p->looked_ns = now_ns;
   if (p->stop || on >= p->nrunners) return 0;
   for (size_t i = 0; i < p->nstages; i++) {
@@ -351,7 +351,7 @@ unsigned int uvf__flow_wants_runners(uvf_pipeline_t *p, uint64_t now_ns) {
     } else {
       p->behind_ns -= gone_ns < p->behind_ns ? gone_ns : p->behind_ns;
     }
-    wanted = on + (unsigned int)(backlog_ns / CHEAP_NS);
+    wanted = on + (unsigned int)(backlog_ns / BACKLOG_NS);
     if (wanted == on && p->behind_ns > BEHIND_NS) wanted++;
   }
   if (wanted > p->nrunners) wanted = p->nrunners;

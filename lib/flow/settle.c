@@ -116,7 +116,7 @@ static int put_out(uvf_stage_t *s, uvf__chunk_t *c, const uvf__entry_t *out) {
   uvf__port_t *port = &s->outs[out->port];
   uvf_stage_t *to = port->to;
   uvf__entry_t e = {out->item, port->input, 0};
-  uint32_t *room = &c->room[uvf__stage_lead(s, out->port)];
+  uint32_t *room = &c->room[port->lead];
   if (to->closed && to->queued >= to->o.capacity) return 0; /* until that is dropped; the rest is for retries */
   if (*room > 0) {
     --*room;
