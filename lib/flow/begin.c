@@ -164,7 +164,8 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   p->rescue = 0;
   p->failed = NULL;
   p->fed = 0;
-  p->behind_ns = p->left_ns = 0;
+  p->behind_ns = p->left_ns = p->gone_ns = 0;
+  p->to_wait = 0;
   p->linger_ns = UVF__FLOW_LINGER_NS;
   p->wanted = 0;
   p->hint = 0;

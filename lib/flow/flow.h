@@ -196,6 +196,8 @@ struct uvf_pipeline_s {
   int fed;             /* the last one was for a hungry stage */
   uint64_t left_ns;    /* when a runner last left for want of work */
   uint64_t linger_ns;  /* how long they look on before that */
+  int to_wait;         /* some stage has found its limiter without a token: the loop stands in the line for it */
+  uint64_t gone_ns;    /* between the last two looks */
   uint64_t looked_ns;  /* when a runner last looked what is to be done */
   uint64_t behind_ns;  /* how long there has been something for one more */
   unsigned int wanted; /* runners that the loop has been called to start */

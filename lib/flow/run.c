@@ -98,6 +98,9 @@ static void on_token(uvf_limiter_wait_t *wait, int status) {
 }
 
 static void wait_for_tokens(uvf_pipeline_t *p) {
+  uvf__lock(&p->lock);
+  p->to_wait = 0;
+  uvf__unlock(&p->lock);
   for (uvf_stage_t *s = p->stages; s != NULL; s = s->next) {
     int want;
     int rc;
@@ -343,7 +346,7 @@ static int deliver(uvf_op_t *op) {
   } else {
     int again;
     uvf__lock(&p->lock); /* what came while it was not armed */
-    again = uvf__flow_has_work(p, UVF__ON_LOOP) || p->open == 0 || p->to_end || p->stop || p->wanted > 0;
+    again = uvf__flow_has_work(p, UVF__ON_LOOP) || p->open == 0 || p->to_end || p->to_wait || p->stop || p->wanted > 0;
     uvf__unlock(&p->lock);
     if (again) uvf__flow_call_loop(p);
   }

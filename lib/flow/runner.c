@@ -73,7 +73,7 @@ static int wants_loop(uvf_pipeline_t *p, uint64_t now_ns) {
     p->wanted = uvf__flow_wants_runners(p, now_ns);
     if (p->wanted > 0) return 1;
   }
-  return p->open == 0 || p->to_end || uvf__flow_has_work(p, UVF__ON_LOOP);
+  return p->open == 0 || p->to_end || p->to_wait || uvf__flow_has_work(p, UVF__ON_LOOP);
 }
 
 static void call_loop_unlocked(uvf_pipeline_t *p) {

@@ -27,6 +27,7 @@
 #define BEHIND_NS 100000   /* with work for one more for so long: one more runner */
 #define PASSED_OVER_MAX 16 /* how often cheap calls may be put off */
 #define PASSED_OVER_NS 100000
+#define LONG_NS 30000
 
 /* --- room ----------------------------------------------------------------------------------------- */
 
@@ -49,6 +50,7 @@ static size_t tokens_for(uvf_stage_t *s, size_t want) {
   if (s->o.limiter == NULL) return want;
   while (n < want && s->tokens > 0) s->tokens--, n++;
   while (n < want && uvf_limiter_try(s->o.limiter, 1) == 0) n++;
+  if (n == 0 && !s->limited) s->pipeline->to_wait = 1;
   s->limited = n == 0;
   return n;
 }
@@ -232,7 +234,7 @@ static uvf__chunk_t *take_fairly(uvf_stage_t *s, int where) {
   if (!s->has_rivals || (s->paused == 0 && can_take(s) == 0)) return take(s);
   for (unsigned int i = 0; i < s->nouts; i++) {
     const uvf_stage_t *to = s->outs[i].to;
-    for (size_t k = 0; to->nfeeders > 1 && k < to->nfeeders; k++) {
+    for (size_t k = 0; s->outs[i].lead == i && k < to->nfeeders; k++) {
       uvf_stage_t *f = to->feeders[k];
       if (f->turn < best->turn && is_for(f, where) && (f->paused > 0 || can_take(f) > 0)) best = f;
     }
@@ -269,6 +271,7 @@ static int is_worth_it(uvf_stage_t *s) {
   if (uvf__stage_pulls(s) || s->queued == 0 || s->paused > 0) return 1;
   if (s->queued >= BATCH / 2 || s->queued >= s->o.capacity / 2) return 1;
   if (s->cost_ns == 0 || s->queued * s->cost_ns >= QUICK_NS || ++s->passed_over > PASSED_OVER_MAX) return 1;
+  if (s->pipeline->gone_ns > LONG_NS) return 1; /* nothing is won beside such calls */
   if (s->passed_over == 1) s->passed_ns = s->pipeline->looked_ns;
   return s->pipeline->looked_ns > s->passed_ns + PASSED_OVER_NS;
 }
@@ -335,6 +338,7 @@ unsigned int uvf__flow_wants_runners(uvf_pipeline_t *p, uint64_t now_ns) {
   uint64_t backlog_ns = 0;
   uint64_t gone_ns = now_ns > p->looked_ns ? now_ns - p->looked_ns : 0; /* who read the clock first may look last */
   p->looked_ns = now_ns;
+  p->gone_ns = gone_ns;
   if (p->stop || on >= p->nrunners) return 0;
   for (size_t i = 0; i < p->nstages; i++) {
     const uvf_stage_t *s = p->order[i];

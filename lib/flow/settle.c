@@ -255,7 +255,7 @@ static void learn_cost(uvf_stage_t *s, uint64_t each_ns, uint64_t calls) {
   s->cost_ns = s->cost_ns == 0 ? each_ns : s->cost_ns - s->cost_ns / 4 + each_ns / 4 + 1;
   batch = BATCH_NS / s->cost_ns;
   s->batch = batch < 1 ? 1 : batch < uvf__stage_batch_max(s) ? (size_t)batch : uvf__stage_batch_max(s);
-  while (ns >= 2 * UVF__LATENCY_PARTS) ns >>= 1, bucket += UVF__LATENCY_PARTS;
+  while (ns >= UINT64_C(2) * UVF__LATENCY_PARTS) ns >>= 1, bucket += UVF__LATENCY_PARTS;
   bucket += (unsigned int)ns;
   s->latency[bucket < UVF__LATENCY_BUCKETS ? bucket : UVF__LATENCY_BUCKETS - 1] += calls;
 }
