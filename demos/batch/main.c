@@ -71,15 +71,7 @@ static int read_mail(uvf_flow_t *flow, void *none) {
   if (err) return err;
   err = uvf_emit(flow, (unsigned int)mail->kind, mail); /* the route */
   if (err) free(mail);
-  return err == UV_EPIPE ? UV_EOF : err;
-}
-
-/* What a clerk does last: the piece goes on to the ledger. */
-static int pass_on(uvf_flow_t *flow, mail_t *mail) {
-  int err = uvf_emit(flow, 0, mail);
-  if (err != UV_EPIPE) return err;
-  free(mail); /* nobody wants it any more */
-  return UV_EOF;
+  return err;
 }
 
 /* Both called by uvflow on the pool, for up to CLERKS pieces at once. */
@@ -87,14 +79,14 @@ static int handle_letter(uvf_flow_t *flow, void *item) {
   mail_t *mail = item;
   mail->cents = mail_letter_cents(mail);
   uv_sleep(CLERK_MS);
-  return pass_on(flow, mail);
+  return uvf_emit(flow, 0, mail); /* to the ledger */
 }
 
 static int handle_parcel(uvf_flow_t *flow, void *item) {
   mail_t *mail = item;
   mail->cents = mail_parcel_cents(mail);
   uv_sleep(2 * CLERK_MS);
-  return pass_on(flow, mail);
+  return uvf_emit(flow, 0, mail); /* to the ledger */
 }
 
 /* Called by uvflow on the loop. */

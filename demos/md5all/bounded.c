@@ -26,8 +26,7 @@ static int on_found(void *arg, file_t *file) { return uvf_emit(arg, 0, file); }
 static int walk(uvf_flow_t *flow, void *item) {
   bounded_t *bounded = flow->data;
   (void)item;
-  int err = walk_step(&bounded->run->walk, on_found, flow);
-  return err == UV_EPIPE ? UV_EOF : err; /* nobody wants more */
+  return walk_step(&bounded->run->walk, on_found, flow);
 }
 
 static int stopped(void *arg) { return uvf_flow_err(arg); }

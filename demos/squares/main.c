@@ -57,18 +57,15 @@ static int gen(uvf_flow_t *flow, void *none) {
   if (!err)
     squares->generated++;
   else
-    free(number); /* still ours */
-  return err == UV_EPIPE ? UV_EOF : err;
+    free(number); /* still ours; UV_EPIPE: nobody wants it any more, and we are not called again */
+  return err;
 }
 
 /* Called by uvflow on the pool, for up to --workers numbers at once. */
 static int square(uvf_flow_t *flow, void *item) {
   uint64_t *number = item;
   *number *= *number;
-  int err = uvf_emit(flow, 0, number);
-  if (err != UV_EPIPE) return err; /* passed on; or an error, and uvflow takes care of the number */
-  drop(number, flow->data);        /* nobody wants it any more, nor those behind it */
-  return UV_EOF;
+  return uvf_emit(flow, 0, number); /* if nobody wants it any more, uvflow sees to it */
 }
 
 /* Called by uvflow on the loop. */

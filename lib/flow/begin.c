@@ -159,6 +159,7 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   p->finished_chunks = p->seen = 0;
   p->looked_ns = uv_hrtime();
   p->watch_ns = 0;
+  p->sources = 0;
   p->turn = p->turn_ends_ns = 0;
   p->turns = p->seen_turns = 0;
   p->rescue = 0;
@@ -177,6 +178,7 @@ int uvf__flow_begin(uvf_pipeline_t *p) {
   for (uvf_stage_t *s = p->stages; s != NULL; s = s->next) {
     int err = stage_init(s);
     if (err != 0) return err;
+    if (uvf__stage_pulls(s)) p->sources++;
     if (uvf__stage_on_pool(s)) {
       want += s->workers;
       if (s->workers > 1) p->parallel = 1;

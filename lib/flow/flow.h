@@ -69,8 +69,8 @@ typedef struct uvf__chunk_s {
   uint64_t now_ns;  /* when its calls began; then when they were over */
   uint64_t each_ns; /* what a call took, on average */
   /* both, atomic: others may steal entries, and send on what is ready while a call lasts */
-  uint64_t span;  /* next << 32 | end, of `in`: not begun yet */
-  uint64_t ready; /* of `out`: emitted by calls that are over */
+  _Alignas(8) uint64_t span;  /* next << 32 | end, of `in`: not begun yet */
+  _Alignas(8) uint64_t ready; /* of `out`: emitted by calls that are over */
   /* under the lock */
   struct uvf__chunk_s *next;
   uvf__slot_t *slot;
@@ -187,6 +187,7 @@ struct uvf_pipeline_s {
   unsigned int running_chunks; /* on pool threads */
   unsigned int waiting;        /* runners that wait for a thread */
   int on_loop;                 /* some stage's calls are made there; constant */
+  unsigned int sources;        /* stages that pull; constant */
   int parallel;                /* some WORK stage has more than one worker; constant */
   unsigned int open;           /* stages that are not finished */
   uint64_t finished_chunks;

@@ -69,9 +69,10 @@ static void look_on(uvf_pipeline_t *p) {
 
 /* The loop has something to do: calls of its own, or another runner to start. Under the lock. */
 static int wants_loop(uvf_pipeline_t *p, uint64_t now_ns) {
-  if (p->wanted == 0) {
-    p->wanted = uvf__flow_wants_runners(p, now_ns);
-    if (p->wanted > 0) return 1;
+  unsigned int wanted = uvf__flow_wants_runners(p, now_ns);
+  if (p->wanted == 0 && wanted > 0) {
+    p->wanted = wanted;
+    return 1;
   }
   return p->open == 0 || p->to_end || p->to_wait || uvf__flow_has_work(p, UVF__ON_LOOP);
 }

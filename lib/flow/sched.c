@@ -227,19 +227,30 @@ static uvf__chunk_t *steal(uvf_pipeline_t *p, uint64_t turn) {
 
 static int is_for(const uvf_stage_t *s, int where) { return uvf__stage_on_pool(s) == (where == UVF__ON_POOL); }
 
+/* Of all sources the one whose turn was the longest ago. */
+static uvf__chunk_t *take_source(uvf_stage_t *s, int where) {
+  uvf_pipeline_t *p = s->pipeline;
+  uvf_stage_t *best = s;
+  for (size_t i = 0; i < p->nstages; i++) {
+    uvf_stage_t *o = p->order[i];
+    if (o->turn < best->turn && uvf__stage_pulls(o) && is_for(o, where) && can_take(o) > 0) best = o;
+  }
+  return take(best);
+}
+
 /* Of those that feed the same queue the one whose turn was the longest ago, so that none keeps all of its places. */
 static uvf__chunk_t *take_fairly(uvf_stage_t *s, int where) {
   uvf_stage_t *best = s;
   uvf__chunk_t *c;
-  if (!s->has_rivals || (s->paused == 0 && can_take(s) == 0)) return take(s);
-  for (unsigned int i = 0; i < s->nouts; i++) {
+  if (s->paused == 0 && can_take(s) == 0) return take(s);
+  for (unsigned int i = 0; s->has_rivals && i < s->nouts; i++) {
     const uvf_stage_t *to = s->outs[i].to;
     for (size_t k = 0; s->outs[i].lead == i && k < to->nfeeders; k++) {
       uvf_stage_t *f = to->feeders[k];
       if (f->turn < best->turn && is_for(f, where) && (f->paused > 0 || can_take(f) > 0)) best = f;
     }
   }
-  c = take(best);
+  c = uvf__stage_pulls(best) && s->pipeline->sources > 1 ? take_source(best, where) : take(best);
   return c == NULL && best != s ? take(s) : c;
 }
 

@@ -198,6 +198,10 @@ static inline void in_a_row(void) {
   k.n[k.used - 1].sink = 1;
 }
 
+/* Between uvf_pipeline_run and the first turn of the loop: its first calls come in rows of so many, as they do once it is
+ * known that they are cheap. */
+static inline void in_rows_of(node_t *n, size_t calls) { n->stage->batch = calls; }
+
 /* After a run. */
 static inline void assert_accounted(void) {
   assert_items_ended();
