@@ -227,15 +227,22 @@ static uvf__chunk_t *steal(uvf_pipeline_t *p, uint64_t turn) {
 
 static int is_for(const uvf_stage_t *s, int where) { return uvf__stage_on_pool(s) == (where == UVF__ON_POOL); }
 
+/* As far as one can tell without asking its limiter. */
+static int may_take(const uvf_stage_t *s) {
+  return !(s->limited && s->tokens == 0) && (s->paused > 0 || can_take(s) > 0);
+}
+
 /* Of all sources the one whose turn was the longest ago. */
 static uvf__chunk_t *take_source(uvf_stage_t *s, int where) {
   uvf_pipeline_t *p = s->pipeline;
   uvf_stage_t *best = s;
+  uvf__chunk_t *c;
   for (size_t i = 0; i < p->nstages; i++) {
     uvf_stage_t *o = p->order[i];
-    if (o->turn < best->turn && uvf__stage_pulls(o) && is_for(o, where) && can_take(o) > 0) best = o;
+    if (o->turn < best->turn && uvf__stage_pulls(o) && is_for(o, where) && may_take(o)) best = o;
   }
-  return take(best);
+  c = take(best);
+  return c == NULL && best != s ? take(s) : c;
 }
 
 /* Of those that feed the same queue the one whose turn was the longest ago, so that none keeps all of its places. */
@@ -247,7 +254,7 @@ static uvf__chunk_t *take_fairly(uvf_stage_t *s, int where) {
     const uvf_stage_t *to = s->outs[i].to;
     for (size_t k = 0; s->outs[i].lead == i && k < to->nfeeders; k++) {
       uvf_stage_t *f = to->feeders[k];
-      if (f->turn < best->turn && is_for(f, where) && (f->paused > 0 || can_take(f) > 0)) best = f;
+      if (f->turn < best->turn && is_for(f, where) && may_take(f)) best = f;
     }
   }
   c = uvf__stage_pulls(best) && s->pipeline->sources > 1 ? take_source(best, where) : take(best);
@@ -325,8 +332,7 @@ int uvf__flow_has_work(uvf_pipeline_t *p, int where) {
     const uvf_stage_t *s = p->order[i];
     if (!is_for(s, where)) continue;
     if (s->o.flush != NULL && wants_flush(s)) return 1;
-    if (s->limited && s->tokens == 0) continue;
-    if (s->paused > 0 || can_take(s) > 0) return 1;
+    if (may_take(s)) return 1;
   }
   return 0;
 }

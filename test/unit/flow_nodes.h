@@ -200,7 +200,10 @@ static inline void in_a_row(void) {
 
 /* Between uvf_pipeline_run and the first turn of the loop: its first calls come in rows of so many, as they do once it is
  * known that they are cheap. */
-static inline void in_rows_of(node_t *n, size_t calls) { n->stage->batch = calls; }
+static inline void in_rows_of(node_t *n, size_t calls) {
+  size_t most = uvf__stage_batch_max(n->stage);
+  n->stage->batch = calls < most ? calls : most;
+}
 
 /* After a run. */
 static inline void assert_accounted(void) {

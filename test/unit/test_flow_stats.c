@@ -128,6 +128,76 @@ static void the_latency_is_that_of_the_calls(void **state) {
   end();
 }
 
+/* --- how long calls take --- */
+
+static int lasts(uvf_flow_t *flow, void *item) {
+  burn(((node_t *)flow->data)->jitter_ns);
+  return handle(flow, item);
+}
+
+/* Of one call: it lasts as long as it burns at least, and the whole run at most. */
+static void a_time_is_told_as_never_shorter_and_at_most_a_sixteenth_longer_than_it_was(void **state) {
+  static const uint64_t of_ns[] = {1100000, 2200000, 4300000, 7000000, 9000000, 13000000, 17500000, 23000000, 35000000};
+  fixture_t *f = *state;
+  for (size_t i = 0; i < ARRAY_SIZE(of_ns); i++) {
+    uint64_t start_ns = uv_hrtime();
+    uint64_t most_ns;
+    uvf_stage_stats_t s;
+    begin();
+    node(UVF_STAGE_SOURCE)->make = 1;
+    node(kinds[i % 2])->o.fn = lasts;
+    k.n[1].jitter_ns = of_ns[i];
+    in_a_row();
+    assert_int_equal(run_to_end(f, f->root, k.p), 0);
+    most_ns = uv_hrtime() - start_ns;
+    s = stats_of(&k.n[1]);
+    assert_true(s.median_ns >= of_ns[i]);
+    assert_true(s.median_ns <= most_ns + most_ns / 16 + 1);
+    assert_int_equal(s.p99_ns, s.median_ns);
+    end();
+  }
+}
+
+static uint64_t only(uvf_stage_t *s, size_t bucket) {
+  uvf_stage_stats_t stats;
+  memset(s->latency, 0, sizeof s->latency);
+  s->latency[bucket] = 1;
+  assert_int_equal(uvf_stage_stats(s, &stats), 0);
+  return stats.median_ns;
+}
+
+/* What would take too long to wait for. */
+static void times_of_a_nanosecond_to_an_hour_are_told_apart_by_a_sixteenth(void **state) {
+  const uint64_t hour_ns = UINT64_C(3600) * 1000 * MS_NS;
+  uvf_stage_stats_t stats;
+  uint64_t last_ns = 0;
+  uvf_stage_t *s;
+  (void)state;
+  begin();
+  node(UVF_STAGE_SOURCE);
+  node(UVF_STAGE_WORK);
+  in_a_row();
+  s = k.n[1].stage;
+  for (size_t i = 1; i < ARRAY_SIZE(s->latency); i++) {
+    uint64_t ns = only(s, i);
+    assert_true(ns > last_ns);
+    assert_true(ns - last_ns <= last_ns / 16 + 1);
+    last_ns = ns;
+  }
+  assert_true(last_ns >= hour_ns);
+  memset(s->latency, 0, sizeof s->latency);
+  s->latency[100] = 98;
+  s->latency[200] = 2; /* the 99th of a hundred */
+  assert_int_equal(uvf_stage_stats(s, &stats), 0);
+  assert_true(stats.p99_ns > stats.median_ns);
+  s->latency[100] = 99;
+  s->latency[200] = 1;
+  assert_int_equal(uvf_stage_stats(s, &stats), 0);
+  assert_int_equal(stats.p99_ns, stats.median_ns);
+  memset(s->latency, 0, sizeof s->latency);
+  end();
+}
+
 /* --- from another thread --- */
 
 typedef struct reader_s {
@@ -182,6 +252,8 @@ int main(void) {
       unit(after_a_failure_what_was_dropped_and_what_failed_is_told),
       unit(while_it_runs_queued_and_busy_are_told),
       unit(the_latency_is_that_of_the_calls),
+      unit(a_time_is_told_as_never_shorter_and_at_most_a_sixteenth_longer_than_it_was),
+      unit(times_of_a_nanosecond_to_an_hour_are_told_apart_by_a_sixteenth),
       unit(another_thread_may_look_before_during_and_after_runs),
   };
   return test_run(tests);
