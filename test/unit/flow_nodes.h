@@ -26,6 +26,7 @@ typedef struct node_s {
   int later; /* ASYNC: ends from a timer */
   int flush_emits, flush_rc;
   atomic_int calls, drops, flushes, timeouts;
+  atomic_int calls_at_flush;
   atomic_int out_of_order;
   atomic_uintptr_t last;
   atomic_int slow_over, others_before;
@@ -103,6 +104,7 @@ static inline int handle(uvf_flow_t *flow, void *item) {
 static inline int flush(uvf_flow_t *flow) {
   node_t *n = flow->data;
   int rc = step(flow);
+  atomic_store(&n->calls_at_flush, atomic_load(&n->calls));
   atomic_fetch_add(&n->flushes, 1);
   if (rc != 0) return rc;
   for (int i = 0; i < n->flush_emits; i++) item_pass(flow, 0, item_born());
@@ -213,6 +215,7 @@ static inline void assert_accounted(void) {
     const node_t *n = &k.n[i];
     if (!uvf__stage_pulls(n->stage)) assert_int_equal(n->stage->failed + n->stage->dropped, atomic_load(&n->drops));
     assert_true(atomic_load(&n->flushes) <= 1);
+    if (atomic_load(&n->flushes) == 1) assert_int_equal(atomic_load(&n->calls_at_flush), atomic_load(&n->calls));
   }
 }
 

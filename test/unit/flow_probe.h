@@ -131,14 +131,19 @@ static inline void run_for(uv_loop_t *loop, uint64_t ms) {
   run_until_seen(loop, poll_is_past, &until_ns);
 }
 
-/* After a run: what came to each stage is accounted for. */
+/* After a run: what came to each stage is accounted for, and what was emitted has come. */
 static inline void assert_balanced(const uvf_pipeline_t *p) {
+  uint64_t emitted = 0;
+  uint64_t came = 0;
   for (size_t i = 0; i < p->nstages; i++) {
     const uvf_stage_t *s = uvf_pipeline_stage(p, i);
     assert_int_equal(s->in, s->done + s->failed + s->dropped);
     assert_int_equal(s->queued, 0);
     assert_int_equal(s->active, 0);
+    emitted += s->out;
+    if (!uvf__stage_pulls(s)) came += s->in;
   }
+  assert_int_equal(emitted, came);
 }
 
 #endif

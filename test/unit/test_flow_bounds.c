@@ -17,6 +17,7 @@ static void a_slow_stage_bounds_what_is_alive(void **state) {
     in_a_row();
     assert_int_equal(run_to_end(f, f->root, k.p), 0);
     assert_true(atomic_load(&items.most) <= 8 + 4 + 1 + 3 + 2);
+    assert_int_equal(k.n[2].stage->done, 3000);
     end();
   }
 }

@@ -41,6 +41,35 @@ static void an_ordered_stage_keeps_its_window_and_the_places_of_what_is_not_sent
   }
 }
 
+/* The first row waits at its first call; the others are done by then, and what was stolen of it comes before them. */
+static void what_is_stolen_or_tried_again_of_an_ordered_row_keeps_its_place(void **state) {
+  fixture_t *f = *state;
+  count_t all = {&k.n[1].calls, 10 + 2};
+  run_t run;
+  int came;
+  begin();
+  node(UVF_STAGE_SOURCE)->make = k.n[0].per_call = 10;
+  k.n[0].eof_at = 1;
+  node(UVF_STAGE_WORK)->slow_id = 1;
+  node(UVF_STAGE_LOOP);
+  k.n[1].o.workers = 3;
+  k.n[1].o.ordered = 1;
+  k.n[1].fail_every = 4;
+  k.n[1].fail_times = 1;
+  k.n[1].o.on_error = UVF_ON_ERROR_RETRY;
+  k.n[1].o.retries = 1;
+  in_a_row();
+  start_run(f, &run);
+  in_rows_of(&k.n[1], 10); /* 1 to 4, and others that are smaller */
+  came = comes_in_time(&f->loop, has_come_to, &all);
+  gate_open(&k.gate, 1);
+  finish_run(f, &run, 0);
+  assert_true(came);
+  assert_int_equal(k.n[2].out_of_order, 0);
+  assert_int_equal(k.n[2].stage->done, 10);
+  end();
+}
+
 static int first_emits_many_and_second_lasts(uvf_flow_t *flow, void *item) {
   for (int i = 0; i < 3 && id_of(item) == 1; i++) item_pass(flow, 0, item_born());
   if (id_of(item) == 2) gate_pass(&k.gate);
@@ -265,6 +294,7 @@ static void a_token_that_came_for_a_call_that_is_not_made_is_there_for_others(vo
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit(an_ordered_stage_keeps_its_window_and_the_places_of_what_is_not_sent_on),
+      unit(what_is_stolen_or_tried_again_of_an_ordered_row_keeps_its_place),
       unit(what_waits_for_its_turn_holds_no_places_that_the_first_may_need),
       unit(who_feeds_two_that_have_had_enough_is_stopped_and_not_before),
       unit(what_a_call_has_emitted_before_its_target_had_enough_is_dropped_to_the_last),

@@ -28,6 +28,7 @@ static void ordered_output_leaves_in_order_with_workers_windows_and_random_delay
     in_a_row();
     assert_int_equal(run_to_end(f, f->root, k.p), 0);
     assert_int_equal(k.n[2].out_of_order, 0);
+    assert_int_equal(k.n[2].stage->done, i % 2 ? 200 : 3000);
     end();
   }
 }

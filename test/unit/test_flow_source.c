@@ -34,6 +34,7 @@ static void a_source_is_not_called_where_there_is_no_room_for_what_it_emits(void
     in_a_row();
     assert_int_equal(run_to_end(f, f->root, k.p), 0);
     assert_true(atomic_load(&items.most) <= 5 + 1 + 1);
+    assert_int_equal(k.n[1].stage->done, 2000);
     end();
   }
 }
