@@ -160,7 +160,7 @@ static int may_steal_of(const uvf_stage_t *s) {
   return s->workers > 1 && s->free_slots != NULL && s->idle != NULL && s->o.kind == UVF_STAGE_WORK && !s->closed;
 }
 
-/* From the end of the order to right behind its victim. */
+/* From the end of the order to right behind its victim, which is not there already. */
 static void move_behind(uvf_stage_t *s, uvf__chunk_t *victim, uvf__chunk_t *c) {
   uvf__chunk_t **at = &victim->next;
   while (*at != c) at = &(*at)->next;
@@ -168,7 +168,6 @@ static void move_behind(uvf_stage_t *s, uvf__chunk_t *victim, uvf__chunk_t *c) {
   s->order_end = at;
   c->next = victim->next;
   victim->next = c;
-  if (c->next == NULL) s->order_end = &c->next;
 }
 
 /* Half of what the victim has taken and not begun; 0: nothing. It goes on meanwhile. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Promises that the other tests of runs would not miss if they were broken: bounds where work is ordered, ends that come
- * from two sides, tokens without a call.
+ * Promises that the other tests of runs would not miss if they were broken: bounds where work is ordered, ends that
+ * come from two sides, tokens without a call.
  */
 #include "unit/flow_await.h"
 
@@ -76,7 +76,7 @@ static int first_emits_many_and_second_lasts(uvf_flow_t *flow, void *item) {
   return handle(flow, item);
 }
 
-/* The row that comes first has used the places it had, and needs more: others, which wait for it, must not have them. */
+/* The row that comes first has used the places it had, and needs more: those that wait for it must not have them. */
 static void what_waits_for_its_turn_holds_no_places_that_the_first_may_need(void **state) {
   fixture_t *f = *state;
   count_t others = {&k.n[1].calls, PLACES - 1};
