@@ -49,4 +49,12 @@ static inline void finish_run(fixture_t *f, run_t *run, int status) {
   assert_int_equal(run->status, status);
 }
 
+static uvf_flow_t *kept; /* of ASYNC: its call goes on */
+
+static int keeps(uvf_flow_t *flow, void *item) {
+  (void)item;
+  kept = flow;
+  return 0;
+}
+
 #endif

@@ -227,14 +227,6 @@ static void of_two_stages_that_fail_the_first_is_told_with_its_error(void **stat
 
 /* --- tokens --- */
 
-static uvf_flow_t *kept; /* of ASYNC: its call goes on */
-
-static int keeps(uvf_flow_t *flow, void *item) {
-  (void)item;
-  kept = flow;
-  return 0;
-}
-
 static int second_has_had_enough(uvf_flow_t *flow, void *item) {
   node_t *n = flow->data;
   int call = atomic_fetch_add(&n->calls, 1) + 1;

@@ -88,14 +88,6 @@ static void what_is_not_begun_of_its_row_is_done_by_a_thread_that_has_other_work
   end();
 }
 
-static uvf_flow_t *kept; /* of ASYNC: its call goes on */
-
-static int keeps(uvf_flow_t *flow, void *item) {
-  (void)item;
-  kept = flow;
-  return 0;
-}
-
 static int emits_one_and_keeps_the_next(uvf_flow_t *flow, void *item) {
   node_t *n = flow->data;
   if (atomic_fetch_add(&n->calls, 1) > 0) return keeps(flow, item);
