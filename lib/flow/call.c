@@ -27,6 +27,7 @@ void uvf__flow_drop(uvf_stage_t *s, void *item) {
 }
 
 static int is_closed(const uvf_stage_t *s) { return uvf__u32_load(&s->closed) != 0; }
+static int is_unwanted(const uvf_stage_t *s) { return uvf__u32_load(&s->unwanted) != 0; }
 static int is_over(const uvf_stage_t *s) { return is_closed(s) || uvf__ctx_err(s->pipeline->ctx) != 0; }
 
 /* --- entries -------------------------------------------------------------------------------------- */
@@ -51,6 +52,9 @@ static int may_retry(const uvf_stage_t *s, uint32_t retries, int rc) {
   return rc != 0 && rc != UV_EOF && s->o.on_error >= UVF_ON_ERROR_RETRY && retries < s->o.retries && !is_over(s);
 }
 
+/* The function passes on what uvf_emit said. */
+static int is_refusal(const uvf__chunk_t *c, int rc) { return rc == UV_EPIPE && c->refused; }
+
 static void fail(uvf__chunk_t *c, int rc) {
   c->failed++;
   if (!uvf__stage_skips(c->stage) && (c->status == 0 || c->status == UV_EOF)) c->status = rc;
@@ -66,12 +70,7 @@ static UVF__COLD int settle_failed(uvf__chunk_t *c, uvf__entry_t *e, int rc) {
     if (c->status == 0) c->status = rc;
     return OVER;
   }
-  if (rc == UV_EPIPE && c->refused) { /* what uvf_emit said: nothing went wrong */
-    c->dropped++;
-    uvf__flow_drop(s, e->item);
-    return OVER;
-  }
-  if (uvf__u32_load(&s->unwanted) != 0) { /* nor has this, whatever it is */
+  if (is_refusal(c, rc) || is_unwanted(s)) { /* nothing went wrong */
     c->dropped++;
     uvf__flow_drop(s, e->item);
     return OVER;
@@ -96,14 +95,14 @@ static UVF__COLD int settle_failed(uvf__chunk_t *c, uvf__entry_t *e, int rc) {
 
 /* The same for a call of a source: it has no item. */
 static void settle_source(uvf__chunk_t *c, int rc) {
-  if (rc == UV_EOF || (rc != 0 && uvf__u32_load(&c->stage->unwanted) != 0)) {
+  if (rc == UV_EOF || (rc != 0 && is_unwanted(c->stage))) {
     if (c->status == 0) c->status = UV_EOF;
-  } else if (!(rc == UV_EPIPE && c->refused) && may_retry(c->stage, c->row, rc)) {
+  } else if (!is_refusal(c, rc) && may_retry(c->stage, c->row, rc)) {
     c->retried++;
     c->row++;
   } else {
     c->row = 0;
-    if (rc == 0 || (rc == UV_EPIPE && c->refused)) {
+    if (rc == 0 || is_refusal(c, rc)) {
       c->done++;
     } else {
       fail(c, rc);
@@ -134,16 +133,19 @@ static void start_clock(uvf__chunk_t *c) {
   set_own_deadline(c);
 }
 
+/* On the loop nobody else could close the stage meanwhile. */
+static uint32_t look_every(const uvf_stage_t *s) { return s->o.kind == UVF_STAGE_LOOP ? 1 : LOOK_EVERY; }
+
 static void pull(uvf__chunk_t *c) {
   uvf_stage_t *s = c->stage;
   const uvf_ctx_t *ctx = s->pipeline->ctx;
   uvf_stage_fn fn = s->o.fn;
   size_t want = (size_t)c->span;
-  size_t look_every = s->o.kind == UVF_STAGE_LOOP ? 1 : LOOK_EVERY;
+  uint32_t every = look_every(s);
   size_t calls = 0;
   while (calls < want && c->nout < want && c->status == 0 && !is_closed(s)) {
     int rc;
-    if (calls++ % look_every == 0 && uvf__ctx_err(ctx) != 0) break;
+    if (calls++ % every == 0 && uvf__ctx_err(ctx) != 0) break;
     c->flow.retry = c->row;
     c->tokens = 0;
     c->refused = 0;
@@ -165,8 +167,7 @@ static inline void work_as(uvf__chunk_t *c, const int shared) {
   uint64_t span = shared ? 0 : c->span;
   uint32_t at = (uint32_t)(span >> 32);
   uint32_t end = (uint32_t)span;
-  uint32_t look_every =
-      s->o.kind == UVF_STAGE_LOOP ? 1 : LOOK_EVERY; /* on the loop nobody else could close the stage */
+  uint32_t every = look_every(s);
   uint32_t looks = 0;
   while (!c->pause) {
     uvf__entry_t *e;
@@ -178,7 +179,7 @@ static inline void work_as(uvf__chunk_t *c, const int shared) {
       e = &c->in[at++];
     }
     /* The end of the context closes the stage as well, once the loop has seen it. */
-    if (UVF__UNLIKELY(is_closed(s) || c->status != 0 || (looks++ % look_every == 0 && uvf__ctx_err(ctx) != 0))) {
+    if (UVF__UNLIKELY(is_closed(s) || c->status != 0 || (looks++ % every == 0 && uvf__ctx_err(ctx) != 0))) {
       c->dropped++;
       uvf__flow_drop(s, e->item);
       continue;
@@ -269,7 +270,7 @@ int uvf__flow_call(uvf__chunk_t *c) {
     int rc;
     no_clock(c);
     rc = s->o.flush(&c->flow);
-    if (rc == UV_EOF || (rc == UV_EPIPE && c->refused) || uvf__u32_load(&s->unwanted) != 0) rc = 0;
+    if (rc == UV_EOF || is_refusal(c, rc) || is_unwanted(s)) rc = 0;
     c->status = rc;
     c->now_ns = uv_hrtime();
     return 1;
@@ -335,7 +336,7 @@ int uvf_flow_err(const uvf_flow_t *flow) {
   c = (const uvf__chunk_t *)(const void *)flow;
   err = uvf__ctx_err(c->stage->pipeline->ctx);
   if (err != 0) return err;
-  if (uvf__u32_load(&c->stage->unwanted) != 0) return UV_ECANCELED;
+  if (is_unwanted(c->stage)) return UV_ECANCELED;
   if (c->stage->o.item_timeout_ms > 0 && uvf__clock_ns() >= c->deadline_ns) return UV_ETIMEDOUT;
   return 0;
 }

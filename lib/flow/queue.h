@@ -22,6 +22,11 @@ static inline void uvf__stage_free_places(uvf_stage_t *s, size_t n) {
   for (size_t i = 0; i < s->nfeeders; i++) uvf__stage_touch(s->feeders[i]);
 }
 
+/* Nothing comes to it any more. */
+static inline int uvf__stage_ended(const uvf_stage_t *s) {
+  return s->closed || (uvf__stage_pulls(s) ? s->eof : s->open_feeders == 0);
+}
+
 static inline size_t uvf__stage_places(const uvf_stage_t *s) {
   return s->held < s->o.capacity ? s->o.capacity - s->held : 0;
 }

@@ -56,8 +56,7 @@ static size_t tokens_for(uvf_stage_t *s, size_t want) {
 }
 
 static int wants_flush(const uvf_stage_t *s) {
-  int ended = uvf__stage_pulls(s) ? s->eof || s->closed : s->open_feeders == 0 || s->closed;
-  return !s->finished && !s->flushed && s->o.flush != NULL && ended && s->queued == 0 && s->active == 0;
+  return !s->finished && !s->flushed && s->o.flush != NULL && uvf__stage_ended(s) && s->queued == 0 && s->active == 0;
 }
 
 /* How many calls it could begin now. */

@@ -221,8 +221,7 @@ void uvf__flow_return_tokens(uvf_stage_t *s) {
 }
 
 static void finish_stage(uvf_pipeline_t *p, uvf_stage_t *s) {
-  int ended = uvf__stage_pulls(s) ? s->eof || s->closed : s->open_feeders == 0 || s->closed;
-  if (s->finished || !ended || s->queued > 0 || s->active > 0) return;
+  if (s->finished || !uvf__stage_ended(s) || s->queued > 0 || s->active > 0) return;
   if (s->o.flush != NULL && !s->flushed && !p->stop) return;
   s->finished = 1;
   uvf__u32_store(&s->closed, 1);
