@@ -8,6 +8,7 @@
 
 #include "uvflow/base.h"
 #include "uvflow/channel.h"
+#include "uvflow/codec.h"
 #include "uvflow/context.h"
 #include "uvflow/group.h"
 #include "uvflow/io.h"
