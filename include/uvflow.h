@@ -13,6 +13,7 @@
 #include "uvflow/group.h"
 #include "uvflow/io.h"
 #include "uvflow/pipeline.h"
+#include "uvflow/serve.h"
 #include "uvflow/sync.h"
 #include "uvflow/work.h"
 

@@ -1,36 +1,87 @@
 /* SPDX-License-Identifier: MIT
  *
- * Guards: the end of a context closes a handle.
+ * Guards: the end of a context closes a handle, cancels a request, closes a descriptor, calls a release function.
  *
  * Invariants (loop thread)
- * 1. A guard is an operation whose completion is uv_close(handle): so handles are closed in the order of completions,
- *    children's before parents', behind what was already due. The handle's close callback is the user's own, called
- *    by libuv.
- * 2. Until then it does not hold the loop: the handle does, if it is active and referenced.
- * 3. The library calls uv_close at most once per guard, and never on a handle that is closing.
+ * 1. A guard is an operation whose completion is the release: so things are released in the order of completions,
+ *    children's before parents', behind what was already due. A handle's close callback is the user's own, called by
+ *    libuv.
+ * 2. Until then it does not hold the loop: the thing does, if it is active and referenced.
+ * 3. The library releases at most once per guard, and never calls uv_close on a handle that is closing.
+ * 4. A guard is unbound before it releases: nothing of it is touched after the release function was entered, or after
+ *    uv_close.
  */
-#include "kernel/context.h"
-#include "kernel/op.h"
-#include "uvflow/io.h"
+#include "io/io.h"
+
+enum { HANDLE, REQUEST, DESCRIPTOR, CALL };
+
+static void release(uvf__hub_t *hub, uvf_guard_t *guard) {
+  switch (guard->uvf__kind) {
+    case HANDLE: {
+      uv_handle_t *handle = guard->uvf__object;
+      uv_close_cb close_cb = guard->uvf__close;
+      if (uv_is_closing(handle)) break;
+      uvf__handle_closing(hub, handle);
+      uv_close(handle, close_cb);
+      break;
+    }
+    case REQUEST: uv_cancel(guard->uvf__object); break;
+    case DESCRIPTOR: {
+      uv_fs_t fs;
+      uv_fs_close(NULL, &fs, guard->uvf__file, NULL);
+      uv_fs_req_cleanup(&fs);
+      break;
+    }
+    default: guard->uvf__call(guard); break;
+  }
+}
 
 static int deliver(uvf_op_t *op) {
-  uvf_guard_t *guard = (uvf_guard_t *)(void *)op;
-  uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
-  if (!uv_is_closing(guard->uvf__handle)) uv_close(guard->uvf__handle, guard->uvf__close);
+  uvf__hub_t *hub = uvf__ctx_hub(op->ctx);
+  uvf__op_mark_dead(hub, op);
+  release(hub, (uvf_guard_t *)(void *)op);
   return 1;
 }
 
 static const uvf__op_type_t guard_type = {"guard", NULL, deliver, NULL, UVF__OP_UNREF | UVF__OP_GUARD, NULL};
 
-int(uvf_guard_start)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *handle, uv_close_cb close_cb) {
+static int start(uvf_ctx_t *ctx, uvf_guard_t *guard, uint32_t kind, void *object, const char *function) {
   int rc;
+  if (ctx == NULL || guard == NULL || object == NULL) return UV_EINVAL;
+  rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)guard, &guard_type, function);
+  if (rc < 0) return rc;
+  guard->uvf__kind = kind;
+  guard->uvf__object = object;
+  return 0;
+}
+
+int(uvf_guard_start)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *handle, uv_close_cb close_cb) {
+  int err;
   if (ctx == NULL || guard == NULL || handle == NULL) return UV_EINVAL;
   if (handle->loop != uvf__ctx_hub(ctx)->loop || uv_is_closing(handle)) return UV_EINVAL;
-  rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)guard, &guard_type, "uvf_guard_start");
-  if (rc < 0) return rc;
-  guard->uvf__handle = handle;
-  guard->uvf__close = close_cb;
-  return 0;
+  err = start(ctx, guard, HANDLE, handle, "uvf_guard_start");
+  if (err == 0) guard->uvf__close = close_cb;
+  return err;
+}
+
+int(uvf_guard_start_req)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_req_t *req) {
+  return start(ctx, guard, REQUEST, req, "uvf_guard_start_req");
+}
+
+int(uvf_guard_start_file)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_file file) {
+  int err;
+  if (file < 0) return UV_EINVAL;
+  err = start(ctx, guard, DESCRIPTOR, guard, "uvf_guard_start_file");
+  if (err == 0) guard->uvf__file = file;
+  return err;
+}
+
+int(uvf_guard_start_call)(uvf_ctx_t *ctx, uvf_guard_t *guard, uvf_guard_cb release_cb) {
+  int err;
+  if (release_cb == NULL) return UV_EINVAL;
+  err = start(ctx, guard, CALL, guard, "uvf_guard_start_call");
+  if (err == 0) guard->uvf__call = release_cb;
+  return err;
 }
 
 int uvf_guard_stop(uvf_guard_t *guard) {
@@ -44,8 +95,14 @@ int uvf_guard_stop(uvf_guard_t *guard) {
 }
 
 int uvf_guard_close(uvf_guard_t *guard) {
-  int err = uvf_guard_stop(guard);
+  uvf__hub_t *hub;
+  int err;
+  if (guard == NULL) return UV_EINVAL;
+  if (!uvf__op_is_on((uvf_op_t *)(void *)guard)) return UV_EBUSY;
+  hub = uvf__ctx_hub(guard->ctx);
+  err = uvf_guard_stop(guard);
   if (err != 0) return err;
-  if (!uv_is_closing(guard->uvf__handle)) uv_close(guard->uvf__handle, guard->uvf__close);
+  guard->status = 0;
+  release(hub, guard);
   return 0;
 }

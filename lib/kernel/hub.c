@@ -61,6 +61,23 @@ static uvf__hub_t *registry_find(const uv_loop_t *loop) {
   return hub;
 }
 
+uvf__hub_t *uvf__hub_find(const uv_loop_t *loop) {
+  uvf__hub_t *hub;
+  registry_enter();
+  hub = registry_find(loop);
+  uv_mutex_unlock(&registry_lock);
+  return hub;
+}
+
+/* Which hub's loop this thread has polled last. The hub may be gone by now, when the loop has moved to another thread
+ * and ended there: it is followed only in a callback of that very loop, in whose turn it was written. */
+static _Thread_local const uv_loop_t *here_loop;
+static _Thread_local uvf__hub_t *here_hub;
+
+uvf__hub_t *uvf__hub_here(const uv_loop_t *loop) {
+  return UVF__LIKELY(here_loop == loop) ? here_hub : uvf__hub_find(loop);
+}
+
 /* Under the lock. */
 static void registry_remove(uvf__hub_t *hub) {
   uvf__hub_t **at = &registry;
@@ -261,6 +278,11 @@ static void on_check(uv_check_t *check) {
 static void on_prepare(uv_prepare_t *prepare) {
   uvf__hub_t *hub = prepare->data;
   learn_thread(hub);
+  here_loop = hub->loop;
+  here_hub = hub;
+  for (int i = 0; i < UVF__EXT_COUNT; i++) {
+    if (hub->exts[i] != NULL && hub->exts[i]->prepare != NULL) hub->exts[i]->prepare(hub->exts[i]);
+  }
   drain(hub, 0);
   /* libuv 1.44 computes the poll's timeout from the time it read before the callbacks of this turn */
   if (hub->timer_due_ns != UINT64_MAX) uv_update_time(hub->loop);

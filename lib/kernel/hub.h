@@ -35,12 +35,14 @@ typedef struct uvf__post_s {
   void (*apply)(struct uvf__post_s *post, int closed);
 } uvf__post_t;
 
-/* What a floor above keeps per hub (the job queue): destroyed with the hub's handles gone and nothing owed. */
+/* What a floor above keeps per hub (the job queue, who uses which handle): destroyed with the hub's handles gone and
+ * nothing owed. */
 typedef struct uvf__ext_s {
   void (*destroy)(struct uvf__ext_s *ext);
+  void (*prepare)(struct uvf__ext_s *ext); /* in every turn, before all else that the hub does; NULL: nothing */
 } uvf__ext_t;
 
-enum { UVF__EXT_WORK, UVF__EXT_COUNT };
+enum { UVF__EXT_WORK, UVF__EXT_IO, UVF__EXT_COUNT };
 
 #define UVF__LIVE_BUCKETS 4096u
 
@@ -97,6 +99,11 @@ struct uvf__hub_s {
 int uvf__hub_acquire(uv_loop_t *loop, uvf__hub_t **out);
 void uvf__hub_ref(uvf__hub_t *hub);
 void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
+
+/* The hub of a loop, or NULL. Any thread; uvf__hub_here is quick in callbacks that libuv makes while this thread runs the
+ * loop. */
+uvf__hub_t *uvf__hub_find(const uv_loop_t *loop);
+uvf__hub_t *uvf__hub_here(const uv_loop_t *loop);
 
 static inline int uvf__on_loop(uvf__hub_t *hub) {
   return UVF__LIKELY(atomic_load_explicit(&hub->thread, memory_order_relaxed) == uvf__thread());
