@@ -280,6 +280,7 @@ struct uvf_fs_s {
   uv_stat_t statbuf;
   /* private */
   uint32_t uvf__kind;
+  uv_dirent_t *uvf__entries;
   uvf__held_t uvf__held;
   uvf_fs_cb uvf__done;
   uvf_fs_release_cb uvf__release;

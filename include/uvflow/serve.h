@@ -37,6 +37,7 @@ struct uvf_signals_s {
   uvf_signals_cb uvf__cb;
   uvf_signals_close_cb uvf__close_cb;
   uint32_t uvf__open;
+  uint32_t uvf__count;
   uint32_t uvf__on;
   uv_signal_t uvf__handles[UVF_SIGNALS_MAX];
   uvf_guard_t uvf__guards[UVF_SIGNALS_MAX];
@@ -166,6 +167,7 @@ struct uvf_drain_s {
   uvf__link_t *uvf__conns;
   uvf__timeout_t uvf__timeout;
   uint32_t uvf__moving;
+  uint32_t uvf__due;
 };
 
 /* Makes an empty one that serves. options may be NULL; they are copied. Any thread. 0. UV_EINVAL: NULL. Nothing needs
@@ -353,6 +355,7 @@ struct uvf_retry_s {
   uvf_retry_cb uvf__done;
   uvf_retry_release_cb uvf__release;
   uvf__timeout_t uvf__timeout;
+  void *uvf__first[2];
 };
 
 /* At most n attempts, whose memory is the caller's until the last callback; options may be NULL; they are copied. done

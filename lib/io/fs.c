@@ -63,7 +63,11 @@ static void on_result(uv_fs_t *fs) {
   uvf_op_t *op = (uvf_op_t *)(void *)req;
   req->result = fs->result;
   if (!uvf__held_claim(op, fs->result < 0 ? (int)fs->result : 0)) {
-    if (!give_back(req)) back(req);
+    if (give_back(req)) {
+      uvf__held_settle(op); /* libuv still has it; done need not wait, if there is a release callback */
+    } else {
+      back(req);
+    }
     return;
   }
   if (req->uvf__kind == STAT && fs->result >= 0) req->statbuf = fs->statbuf;
@@ -77,8 +81,13 @@ static void on_result(uv_fs_t *fs) {
 }
 
 void uvf_fs_cleanup(uvf_fs_t *req) {
+  uv_dir_t names = {0};
   if (req == NULL || req->uvf__kind != NAMED) return;
   req->uvf__kind = READDIR;
+  /* libuv would look for the names in the directory, which may be gone, or have been read into another array. */
+  names.dirents = req->uvf__entries;
+  names.nentries = (size_t)req->result;
+  req->uvf__req.ptr = &names;
   uv_fs_req_cleanup(&req->uvf__req);
 }
 
@@ -169,6 +178,7 @@ int(uvf_fs_readdir)(uvf_ctx_t *ctx, uvf_fs_t *req, uv_dir_t *dir, uv_dirent_t en
   if (ctx == NULL || req == NULL || dir == NULL || entries == NULL || n == 0) return UV_EINVAL;
   rc = begin(ctx, req, READDIR, done_cb, release_cb, "uvf_fs_readdir");
   if (rc <= 0) return rc;
+  req->uvf__entries = entries;
   dir->dirents = entries;
   dir->nentries = n;
   return asked(req, uv_fs_readdir(loop_of(req), &req->uvf__req, dir, on_result));
