@@ -60,7 +60,6 @@ typedef struct uvf__user_s {
   const uv_handle_t *handle;
   uvf_op_t *op;
   uint32_t kind;
-  uint32_t on;
 } uvf__user_t;
 
 /* --- sleep ------------------------------------------------------------------------------------ */
@@ -199,7 +198,7 @@ struct uvf_read_s {
 
 /* Reads once from a connected stream into buf, at most len bytes. limits may be NULL; they are copied. One read at a
  * time on a stream: UV_EALREADY, also while it is read with uv_read_start. Between two reads nothing is read: a peer
- * that is too fast is held up. A read started in the callback of the one before costs no system call of its own.
+ * that is too fast is held up.
  * The stream must not be closed under a pending read, of which libuv tells nobody: close it through its guard or with
  * uvf_stream_close, which end the read with UV_ECANCELED; or cancel the read first.
  * UV_EINVAL: also len == 0, min > len. UV_ENOTCONN: not a readable stream. As Go's io.ReadAtLeast with a deadline. */

@@ -57,10 +57,6 @@ uvf__user_t *uvf__user_find(uvf__hub_t *hub, const uv_handle_t *handle, uint32_t
 /* The next older one of the same handle and kind. */
 uvf__user_t *uvf__user_older(const uvf__user_t *user);
 
-/* The stream whose reading goes on for the duration of a callback; NULL: none. */
-const uv_stream_t *uvf__users_lingering(uvf__hub_t *hub);
-void uvf__users_set_lingering(uvf__hub_t *hub, const uv_stream_t *stream);
-
 /* Somebody is about to uv_close the handle: its pending read is answered, its writes are counted. */
 void uvf__handle_closing(uvf__hub_t *hub, const uv_handle_t *handle);
 

@@ -6,11 +6,11 @@
  * timeouts of the request; whoever ends it early; the hub's drain.
  *
  * Invariants
- * 1. A request is a READ user of its stream from its start until its delivery; `on` says that libuv reads the stream
- *    for it. Bytes go into its buffer only while it is PENDING and its context lives: else on_alloc gives no buffer,
- *    libuv says UV_ENOBUFS, and reading stops. So no byte is read that nobody counts.
- * 2. When the last byte wanted has come libuv may go on reading the stream (`on`), for a next read that the callback
- *    may start; it gets no buffer meanwhile. Who ends with any failure stops reading at once.
+ * 1. A request is a READ user of its stream exactly while libuv reads the stream for it, which is while it is PENDING:
+ *    whoever claims it stops that. (To let libuv read on for the next request, which the callback commonly starts, was
+ *    tried and saved nothing that could be measured.)
+ * 2. Bytes go into the buffer only while the context lives: else on_alloc gives none, libuv says UV_ENOBUFS, and the
+ *    request is over. So no byte is read that nobody counts.
  * 3. The timeouts are stopped when the request is claimed.
  */
 #include "io/io.h"
@@ -22,8 +22,8 @@ static uvf_read_t *of(uvf_op_t *op) { return (uvf_read_t *)(void *)op; }
 static uv_stream_t *stream_of(const uvf_read_t *req) { return (uv_stream_t *)(uintptr_t)req->uvf__user.handle; }
 
 static void stop_reading(uvf_read_t *req) {
-  if (!req->uvf__user.on) return;
-  req->uvf__user.on = 0;
+  if (req->uvf__user.prev == NULL) return;
+  uvf__user_remove(uvf__ctx_hub(req->ctx), &req->uvf__user);
   uv_read_stop(stream_of(req));
 }
 
@@ -41,20 +41,8 @@ static int withdraw(uvf_op_t *op) {
 
 static int deliver(uvf_op_t *op) {
   uvf_read_t *req = of(op);
-  uvf__hub_t *hub = uvf__ctx_hub(op->ctx);
-  const uv_stream_t *lingering = req->uvf__user.on ? stream_of(req) : NULL;
-  uvf__user_remove(hub, &req->uvf__user);
-  uvf__op_mark_dead(hub, op);
-  if (lingering == NULL) {
-    req->uvf__cb(req, op->status);
-    return 1;
-  }
-  uvf__users_set_lingering(hub, lingering);
+  uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
   req->uvf__cb(req, op->status);
-  if (uvf__users_lingering(hub) == lingering) { /* nobody reads on, no loop has run inside: the stream is still there */
-    uvf__users_set_lingering(hub, NULL);
-    uv_read_stop((uv_stream_t *)(uintptr_t)lingering);
-  }
   return 1;
 }
 
@@ -109,7 +97,7 @@ static void start_limits(uvf_read_t *req, uint64_t total_ms) {
 
 /* --- libuv's callbacks ------------------------------------------------------------------------ */
 
-/* Who reads this stream; NULL: nobody any more. */
+/* Who reads this stream; NULL: nobody any more (libuv asks for one more buffer in a loop of its own). */
 static uvf_read_t *reader_of(const uv_handle_t *handle) {
   uvf__user_t *user = uvf__user_find(uvf__hub_here(handle->loop), handle, UVF__USER_READ);
   return user != NULL ? of(user->op) : NULL;
@@ -119,7 +107,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
   uvf_read_t *req = reader_of(handle);
   (void)suggested;
   *buf = uv_buf_init(NULL, 0);
-  if (req == NULL || uvf__u32_load(&op_of(req)->uvf__state) != UVF__OP_PENDING || uvf__ctx_err(req->ctx) != 0) return;
+  if (req == NULL || uvf__ctx_err(req->ctx) != 0) return;
   buf->base = req->uvf__buf + req->nread;
 #ifdef _WIN32
   buf->len = (ULONG)(req->uvf__len - req->nread > INT32_MAX ? INT32_MAX : req->uvf__len - req->nread);
@@ -128,27 +116,21 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 #endif
 }
 
-/* It is over with this status. */
+/* It is over with this status; with no buffer given (UV_ENOBUFS) its context is, and that is the status. */
 static void complete(uvf_read_t *req, int status) {
   int err;
   if (!uvf__op_claim(op_of(req))) return;
   err = uvf__ctx_err(req->ctx);
   req->status = err != 0 ? err : status;
-  stop_limits(req);
+  withdraw(op_of(req));
   uvf__op_ready(op_of(req));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
   uvf_read_t *req = reader_of((uv_handle_t *)stream);
-  if (nread == 0) return; /* would have blocked */
-  if (req == NULL) {
-    uv_read_stop(stream);
-    return;
-  }
+  (void)buf;
+  if (req == NULL || nread == 0) return; /* 0: would have blocked */
   if (nread < 0) {
-    stop_reading(req);
-    /* Given no buffer: it is over, then this changes nothing, or its context is, then that is the status. */
-    (void)buf;
     complete(req, (int)nread);
     return;
   }
@@ -157,23 +139,15 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
     if (req->uvf__idle_ms > 0) req->uvf__idle_from_ns = uvf__clock_ns();
     return;
   }
-  if (req->nread == req->uvf__len) stop_reading(req); /* else libuv would ask at once for a buffer for more */
   complete(req, 0);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
 
 static int begin_reading(uvf_read_t *req, uv_stream_t *stream) {
-  uvf__hub_t *hub = uvf__ctx_hub(req->ctx);
-  int err = 0;
-  if (uvf__users_lingering(hub) == stream) {
-    uvf__users_set_lingering(hub, NULL);
-  } else {
-    err = uv_read_start(stream, on_alloc, on_read);
-  }
+  int err = uv_read_start(stream, on_alloc, on_read);
   if (err != 0) return err;
-  uvf__user_add(hub, &req->uvf__user, (uv_handle_t *)stream, UVF__USER_READ, op_of(req));
-  req->uvf__user.on = 1;
+  uvf__user_add(uvf__ctx_hub(req->ctx), &req->uvf__user, (uv_handle_t *)stream, UVF__USER_READ, op_of(req));
   return 0;
 }
 
@@ -199,7 +173,6 @@ int(uvf_read_start)(uvf_ctx_t *ctx, uvf_read_t *req, uv_stream_t *stream, void *
   req->uvf__idle_ms = limits != NULL ? limits->idle_ms : 0;
   req->uvf__cb = cb;
   req->uvf__user.prev = NULL;
-  req->uvf__user.on = 0;
   req->uvf__idle.deadline.link.prev = NULL;
   req->uvf__total.deadline.link.prev = NULL;
   if (rc == 0) return 0;

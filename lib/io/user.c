@@ -6,9 +6,6 @@
  * Invariants (loop thread)
  * 1. A bucket holds its users newest first, each in the request it belongs to: adding and removing allocate nothing.
  * 2. The table grows in uvf__users_get, a start, which may fail; when it cannot grow it gets slower, no more.
- * 3. `lingering` is a stream that libuv goes on reading while a read's callback runs, so that a next read started there
- *    costs nothing. It is stopped after that callback, or in the prepare of a loop that was run inside it: before any
- *    close callback could have freed the stream.
  */
 #include "io/io.h"
 
@@ -18,7 +15,6 @@
 
 typedef struct users_s {
   uvf__ext_t ext;
-  const uv_stream_t *lingering;
   uvf__user_t **buckets;
   size_t nbuckets; /* a power of 2 */
   size_t count;
@@ -47,14 +43,6 @@ static void destroy(uvf__ext_t *ext) {
   users_t *users = UVF__CONTAINER(ext, users_t, ext);
   uvf__free(users->buckets);
   uvf__free(users);
-}
-
-static void stop_lingering(uvf__ext_t *ext) {
-  users_t *users = UVF__CONTAINER(ext, users_t, ext);
-  uv_stream_t *stream = (uv_stream_t *)(uintptr_t)users->lingering;
-  if (UVF__LIKELY(stream == NULL)) return;
-  users->lingering = NULL;
-  uv_read_stop(stream);
 }
 
 /* Keeps the order within each handle: the oldest is moved first. */
@@ -102,7 +90,6 @@ int uvf__users_get(uvf__hub_t *hub) {
   memset(users->buckets, 0, FIRST_BUCKETS * sizeof *users->buckets);
   users->nbuckets = FIRST_BUCKETS;
   users->ext.destroy = destroy;
-  users->ext.prepare = stop_lingering;
   hub->exts[UVF__EXT_IO] = &users->ext;
   return 0;
 }
@@ -112,7 +99,6 @@ void uvf__user_add(uvf__hub_t *hub, uvf__user_t *user, const uv_handle_t *handle
   user->handle = handle;
   user->op = op;
   user->kind = kind;
-  user->on = 0;
   link_user(bucket_of(users, handle), user);
   users->count++;
 }
@@ -136,10 +122,6 @@ uvf__user_t *uvf__user_find(uvf__hub_t *hub, const uv_handle_t *handle, uint32_t
 }
 
 uvf__user_t *uvf__user_older(const uvf__user_t *user) { return first_of(user->next, user->handle, user->kind); }
-
-const uv_stream_t *uvf__users_lingering(uvf__hub_t *hub) { return users_of(hub)->lingering; }
-
-void uvf__users_set_lingering(uvf__hub_t *hub, const uv_stream_t *stream) { users_of(hub)->lingering = stream; }
 
 void uvf__handle_closing(uvf__hub_t *hub, const uv_handle_t *handle) {
   uvf__user_t *reader = uvf__user_find(hub, handle, UVF__USER_READ);

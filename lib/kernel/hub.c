@@ -280,9 +280,6 @@ static void on_prepare(uv_prepare_t *prepare) {
   learn_thread(hub);
   here_loop = hub->loop;
   here_hub = hub;
-  for (int i = 0; i < UVF__EXT_COUNT; i++) {
-    if (hub->exts[i] != NULL && hub->exts[i]->prepare != NULL) hub->exts[i]->prepare(hub->exts[i]);
-  }
   drain(hub, 0);
   /* libuv 1.44 computes the poll's timeout from the time it read before the callbacks of this turn */
   if (hub->timer_due_ns != UINT64_MAX) uv_update_time(hub->loop);

@@ -39,7 +39,6 @@ typedef struct uvf__post_s {
  * nothing owed. */
 typedef struct uvf__ext_s {
   void (*destroy)(struct uvf__ext_s *ext);
-  void (*prepare)(struct uvf__ext_s *ext); /* in every turn, before all else that the hub does; NULL: nothing */
 } uvf__ext_t;
 
 enum { UVF__EXT_WORK, UVF__EXT_IO, UVF__EXT_COUNT };

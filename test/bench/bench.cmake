@@ -28,6 +28,7 @@ add_executable(
   "${CMAKE_CURRENT_LIST_DIR}/bench_sync.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_turn.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_group.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_request.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_pipe.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_loop.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_pipe_ours.c"

@@ -96,6 +96,7 @@ extern const bench_row_t bench_select_rows[];
 extern const bench_row_t bench_sync_rows[];
 extern const bench_row_t bench_turn_rows[];
 extern const bench_row_t bench_group_rows[];
+extern const bench_row_t bench_request_rows[];
 extern const bench_row_t bench_pipe_rows[];
 extern const bench_row_t bench_pipe_work_rows[];
 extern const bench_row_t bench_pipe_loop_rows[];

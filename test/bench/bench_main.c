@@ -9,10 +9,10 @@
 #include "bench.h"
 
 static const bench_row_t *const groups[] = {
-    bench_context_rows,     bench_tree_rows, bench_value_rows,     bench_bytes_rows,       bench_watch_rows,
-    bench_thread_rows,      bench_job_rows,  bench_chan_rows,      bench_chan_thread_rows, bench_pong_rows,
-    bench_pong_thread_rows, bench_wake_rows, bench_select_rows,    bench_sync_rows,        bench_turn_rows,
-    bench_group_rows,       bench_pipe_rows, bench_pipe_work_rows, bench_pipe_loop_rows};
+    bench_context_rows,     bench_tree_rows,    bench_value_rows,  bench_bytes_rows,       bench_watch_rows,
+    bench_thread_rows,      bench_job_rows,     bench_chan_rows,   bench_chan_thread_rows, bench_pong_rows,
+    bench_pong_thread_rows, bench_wake_rows,    bench_select_rows, bench_sync_rows,        bench_turn_rows,
+    bench_group_rows,       bench_request_rows, bench_pipe_rows,   bench_pipe_work_rows,   bench_pipe_loop_rows};
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 static void usage(FILE *out) {
