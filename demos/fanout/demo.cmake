@@ -16,7 +16,7 @@ else()
   message(STATUS "Demo fanout: without servers of its own, libh2o was not found (Debian: apt-get install libh2o-dev)")
 endif()
 
-set(fanout_sources main.c options.c targets.c fan.c http.c report.c json.c progress.c ${fanout_backends})
+set(fanout_sources main.c options.c targets.c fan.c headers.c http.c report.c json.c progress.c ${fanout_backends})
 list(TRANSFORM fanout_sources PREPEND "${CMAKE_CURRENT_LIST_DIR}/")
 add_executable(fanout ${fanout_sources})
 target_link_libraries(fanout PRIVATE uvflow::uvflow CURL::libcurl)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "headers.h"
+
 static char why_all[] = "every URL has its result"; /* not const: a cause carries a void pointer */
 
 /* --- outcomes ------------------------------------------------------------------------------------------------ */
@@ -103,6 +105,7 @@ static void on_get_done(http_get_t *get, int status) {
   else
     failed(request, attempt, status);
   uvf_ctx_release(attempt->ctx);
+  curl_slist_free_all(attempt->headers);
   free(attempt);
   settle(request);
   start_more(fan);
@@ -117,13 +120,17 @@ static int ask_next(request_t *request) {
   attempt->url = request->target->urls[request->asked % request->target->count];
   int err = uvf_ctx_with_cancel(request->ctx, &attempt->ctx);
   if (!err) {
-    err = http_get_start(request->fan->http, attempt->ctx, &attempt->get, attempt->url, on_get_done);
+    err = headers_for(attempt->ctx, &attempt->headers);
+    if (!err) err = http_get_start(request->fan->http, attempt->ctx, &attempt->get, attempt->url, on_get_done);
     if (err) uvf_ctx_release(attempt->ctx);
   }
   if (err) {
+    curl_slist_free_all(attempt->headers);
     free(attempt);
     return err;
   }
+  /* Nothing has been sent: curl begins when its timer fires. */
+  curl_easy_setopt(attempt->get.easy, CURLOPT_HTTPHEADER, attempt->headers);
   if (request->asked == 1) request->hedged_ns = uv_hrtime();
   request->asked++;
   request->running++;
@@ -198,6 +205,20 @@ static void on_run_done(uvf_watch_t *watch, int status) {
   fan->cb(fan);
 }
 
+/* The run's context: it carries the trace that every call is part of. Its deadline is counted from the start of the
+ * program, so that its own setting up is inside. */
+static int derive_run(fan_t *fan, uvf_ctx_t *parent) {
+  uvf_trace_t trace;
+  uvf_ctx_t *traced;
+  int err = headers_new_trace(&trace);
+  if (!err) err = uvf_ctx_with_trace(parent, &trace, &traced);
+  if (err) return err;
+  err = uvf_ctx_with_deadline_cause(traced, fan->began_ns + fan->options->timeout_ms * MS_NS, CAUSE_WHOLE_DEADLINE,
+                                    fan->deadline_text, &fan->ctx);
+  uvf_ctx_release(traced);
+  return err;
+}
+
 int fan_start(fan_t *fan, uvf_ctx_t *parent, http_t *http, const options_t *options, uint64_t began_ns,
               fan_done_cb cb) {
   memset(fan, 0, sizeof(*fan));
@@ -217,9 +238,7 @@ int fan_start(fan_t *fan, uvf_ctx_t *parent, http_t *http, const options_t *opti
   snprintf(fan->request_text, sizeof(fan->request_text), "--per-request %llu ms is over",
            (unsigned long long)options->per_request_ms);
   snprintf(fan->enough_text, sizeof(fan->enough_text), "enough answers: --first %zu", options->first);
-  /* Counted from the start of the program, so that its own setting up is inside. */
-  int err = uvf_ctx_with_deadline_cause(parent, began_ns + options->timeout_ms * MS_NS, CAUSE_WHOLE_DEADLINE,
-                                        fan->deadline_text, &fan->ctx);
+  int err = derive_run(fan, parent);
   if (!err) {
     uvf_ctx_set_name(fan->ctx, "run");
     err = uvf_ctx_on_done(fan->ctx, &fan->watch, on_run_done);

@@ -42,6 +42,7 @@ typedef struct request_s request_t;
 typedef struct attempt_s {
   http_get_t get;
   uvf_ctx_t *ctx;
+  struct curl_slist *headers;
   request_t *request;
   const char *url;
   size_t number; /* 0: the first */

@@ -45,6 +45,8 @@ static const char HELP[] =
     "\n"
     "Outcomes: ok, hedged (a later replica answered), failed (the reason is shown), deadline, cancelled.\n"
     "An HTTP status from 400 on is a failure.\n"
+    "Each call tells its server what is left of its deadline (grpc-timeout) and the run's trace\n"
+    "(traceparent): one that knows them, such as the demo gateway, stops when nobody waits any more.\n"
     "Ctrl-C cancels what is under way and shows what there is; a second Ctrl-C ends fanout at once.\n"
     "\n"
     "Exit status: 0 every URL answered, or enough of them (--first), or own servers were shown;\n"

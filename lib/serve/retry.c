@@ -88,7 +88,7 @@ static uint64_t take_pause(uvf_retry_t *retry) {
   retry->uvf__random ^= retry->uvf__random << 13;
   retry->uvf__random ^= retry->uvf__random >> 7;
   retry->uvf__random ^= retry->uvf__random << 17;
-  return pause_ns - fifth + retry->uvf__random % (2 * fifth);
+  return later(pause_ns - fifth, retry->uvf__random % (2 * fifth));
 }
 
 static void on_time(uvf__timeout_t *timeout);
@@ -148,7 +148,8 @@ static void over(uvf_attempt_t *attempt, int status) {
 
 static int derive(uvf_retry_t *retry, uvf_attempt_t *attempt) {
   attempt->ctx = NULL;
-  if (retry->uvf__options.attempt_ms == UVF_NO_LIMIT) return uvf_ctx_with_cancel(retry->ctx, &attempt->ctx);
+  if (retry->uvf__options.attempt_ms == 0 || retry->uvf__options.attempt_ms == UVF_NO_LIMIT)
+    return uvf_ctx_with_cancel(retry->ctx, &attempt->ctx);
   return uvf_ctx_with_timeout(retry->ctx, retry->uvf__options.attempt_ms, &attempt->ctx);
 }
 
@@ -192,8 +193,12 @@ static void on_time(uvf__timeout_t *timeout) {
 
 static void on_first(uvf__post_t *post, int closed) {
   uvf_retry_t *retry = UVF__CONTAINER(post, uvf_retry_t, uvf__first);
-  (void)closed; /* never: the retry keeps its root */
+  uvf__hub_t *hub = hub_of(retry);
+  int posting = hub->posting;
+  (void)closed;     /* never: the retry keeps its root */
+  hub->posting = 0; /* what the start function does comes from this thread */
   if (is_pending(retry) && uvf__ctx_err(retry->ctx) == 0) begin_attempt(retry);
+  hub->posting = posting;
   retry->uvf__held.held--;
   uvf__held_settle(op_of(retry));
 }
@@ -220,6 +225,8 @@ static void init(uvf_retry_t *retry, uvf_attempt_t attempts[], unsigned int n, c
     uvf_retry_options_init(&retry->uvf__options);
   }
   retry->uvf__pause_ns = ms_to_ns(retry->uvf__options.backoff_ms);
+  if (retry->uvf__options.backoff_ms > retry->uvf__options.backoff_max_ms)
+    retry->uvf__pause_ns = ms_to_ns(retry->uvf__options.backoff_max_ms);
   retry->uvf__random = uvf__clock_ns() ^ (uint64_t)(uintptr_t)retry ^ UINT64_C(0x9e3779b97f4a7c15);
   if (retry->uvf__random == 0) retry->uvf__random = 1;
   retry->uvf__held.held = 0;
