@@ -51,10 +51,10 @@ struct uvf_signals_s {
  * parent, and starts the drain in cb. The signals are caught until parent ends, or uvf_signals_stop. They do not hold
  * the loop, and reach a loop that runs only: one that is blocked in a callback sees no second signal either. `signals`
  * must stay valid until the callback of uvf_signals_stop, or of the root's close. Loop thread of parent. Does not
- * block; cb never runs inside. UV_EINVAL: NULL, n > UVF_SIGNALS_MAX, n == 0 with signums, a signal that cannot be
- * caught. UV_ENOMEM and libuv's errors: nothing happened (but `signals` is not to be freed before the loop has turned
- * once, should a handle have been open already: its close is under way). Misuse: already started. On Windows SIGTERM is
- * never raised from outside. */
+ * block; cb never runs inside. UV_EINVAL: NULL, one signal twice, n > UVF_SIGNALS_MAX, n == 0 with signums, a signal
+ * that cannot be caught. UV_ENOMEM and libuv's errors: nothing happened (but `signals` is not to be freed before the
+ * loop has turned once, should a handle have been open already: its close is under way). Misuse: already started. On
+ * Windows SIGTERM is never raised from outside. */
 UVF_EXTERN int uvf_signals_start(uvf_ctx_t *parent, uvf_signals_t *signals, const int signums[], size_t n,
                                  uvf_signals_cb cb, uvf_ctx_t **ctx);
 
@@ -112,7 +112,7 @@ typedef void (*uvf_drain_step_cb)(uvf_drain_t *drain, uvf_drain_step_t step);
 /* Runs on the loop thread, exactly once for a uvf_drain_start that returned 0. 0: everything ended by itself.
  * UV_ETIMEDOUT: requests were cancelled or connections forced to close, as drain->cancelled and forced say, or did not
  * even end then (drain->requests, drain->connections). The err of its context, or UV_ECANCELED: the drain was given up
- * where it was. */
+ * where it was. Never inside on_step, nor in a loop that is run there. */
 typedef void (*uvf_drain_cb)(uvf_drain_t *drain, int status);
 
 typedef struct uvf_drain_options_s {
@@ -168,6 +168,7 @@ struct uvf_drain_s {
   uvf__timeout_t uvf__timeout;
   uint32_t uvf__moving;
   uint32_t uvf__due;
+  uint32_t uvf__hurry;
 };
 
 /* Makes an empty one that serves. options may be NULL; they are copied. Any thread. 0. UV_EINVAL: NULL. Nothing needs

@@ -123,26 +123,30 @@ static void on_connected(uv_connect_t *connect, int status) {
   close_attempt(req);
 }
 
-static uint64_t count(const struct addrinfo *address) {
+static int is_usable(const struct addrinfo *address) {
+  return address->ai_family == AF_INET || address->ai_family == AF_INET6;
+}
+
+static uint64_t count_usable(const struct addrinfo *address) {
   uint64_t n = 0;
-  for (; address != NULL; address = address->ai_next) n++;
+  for (; address != NULL; address = address->ai_next) n += is_usable(address) != 0;
   return n;
 }
 
 /* When this attempt must be over; UINT64_MAX: with the context. */
 static uint64_t attempt_deadline(const uvf_connect_t *req) {
   uint64_t deadline_ns = uvf_ctx_deadline_ns(req->ctx);
+  uint64_t others = count_usable(req->uvf__next_address);
   uint64_t now_ns;
   uint64_t fair_ns;
-  if (req->uvf__attempt_ms == 0 && (deadline_ns == UVF_NO_DEADLINE || req->uvf__next_address == NULL))
-    return UINT64_MAX;
+  if (req->uvf__attempt_ms == 0 && (deadline_ns == UVF_NO_DEADLINE || others == 0)) return UINT64_MAX;
   now_ns = uvf__clock_ns();
   if (req->uvf__attempt_ms > 0) {
     return req->uvf__attempt_ms > (UINT64_MAX - now_ns) / NS_PER_MS ? UINT64_MAX
                                                                     : now_ns + req->uvf__attempt_ms * NS_PER_MS;
   }
   if (deadline_ns <= now_ns) return now_ns;
-  fair_ns = (deadline_ns - now_ns) / (1 + count(req->uvf__next_address));
+  fair_ns = (deadline_ns - now_ns) / (1 + others);
   if (fair_ns < FAIR_LEAST_NS) fair_ns = FAIR_LEAST_NS;
   return fair_ns < deadline_ns - now_ns ? now_ns + fair_ns : UINT64_MAX;
 }
@@ -171,7 +175,7 @@ static void next_attempt(uvf_connect_t *req) {
     const struct addrinfo *address = req->uvf__next_address;
     int err;
     req->uvf__next_address = address->ai_next;
-    if (address->ai_family != AF_INET && address->ai_family != AF_INET6) continue;
+    if (!is_usable(address)) continue;
     err = begin_attempt(req, address);
     if (err != 0) note_error(req, err);
     if (req->uvf__phase != IDLE) return;

@@ -95,14 +95,16 @@ int uvf_guard_stop(uvf_guard_t *guard) {
 }
 
 int uvf_guard_close(uvf_guard_t *guard) {
-  uvf__hub_t *hub;
+  uvf_ctx_t *ctx;
   int err;
   if (guard == NULL) return UV_EINVAL;
   if (!uvf__op_is_on((uvf_op_t *)(void *)guard)) return UV_EBUSY;
-  hub = uvf__ctx_hub(guard->ctx);
+  ctx = uvf_ctx_retain(guard->ctx); /* the release function may look at it */
   err = uvf_guard_stop(guard);
-  if (err != 0) return err;
-  guard->status = 0;
-  release(hub, guard);
-  return 0;
+  if (err == 0) {
+    guard->status = 0;
+    release(uvf__ctx_hub(ctx), guard);
+  }
+  uvf_ctx_release(ctx);
+  return err;
 }

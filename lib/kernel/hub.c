@@ -305,6 +305,14 @@ void uvf__hub_owe_slow(uvf__hub_t *hub, int on) {
 
 /* --- deadlines -------------------------------------------------------------------------------- */
 
+static void ring_due(uvf__hub_t *hub) {
+  while (hub->ringing != NULL) {
+    uvf__timeout_t *timeout = UVF__CONTAINER(hub->ringing, uvf__timeout_t, deadline.link);
+    uvf__wheel_disarm(&hub->timeouts, &timeout->deadline);
+    timeout->ring(timeout);
+  }
+}
+
 void uvf__hub_run_deadlines(uvf__hub_t *hub) {
   uvf__link_t *due = NULL;
   uvf__wheel_run(&hub->wheel, uvf__clock_ns(), &due);
@@ -314,12 +322,13 @@ void uvf__hub_run_deadlines(uvf__hub_t *hub) {
     uvf__ctx_expire(ctx);
   }
   if (hub->timeouts.armed == 0) return;
-  uvf__wheel_run(&hub->timeouts, uvf__clock_ns(), &due);
-  while (due != NULL) {
-    uvf__timeout_t *timeout = UVF__CONTAINER(due, uvf__timeout_t, deadline.link);
-    uvf__wheel_disarm(&hub->timeouts, &timeout->deadline);
-    timeout->ring(timeout);
-  }
+  ring_due(hub); /* what a loop around this one was ringing */
+  uvf__wheel_run(&hub->timeouts, uvf__clock_ns(), &hub->ringing);
+  ring_due(hub);
+}
+
+void uvf__hub_ring_user(uvf__hub_t *hub) {
+  if (hub->ringing != NULL) uvf__hub_alarm(hub, uvf__clock_ns());
 }
 
 void uvf__timeout_start(uvf__hub_t *hub, uvf__timeout_t *timeout, uint64_t at_ns,

@@ -87,6 +87,7 @@ struct uvf__hub_s {
   uv_timer_t timer;
   uvf__wheel_t wheel;    /* deadlines of contexts */
   uvf__wheel_t timeouts; /* of operations */
+  uvf__link_t *ringing;  /* of these, due and not rung yet */
   uvf__hub_t *next;      /* registry, and whether it is on its way out of it: under the registry's lock */
   int leaving;
 #if UVF__RULES
@@ -160,6 +161,9 @@ void uvf__timeout_start(uvf__hub_t *hub, uvf__timeout_t *timeout, uint64_t at_ns
                         void (*ring)(uvf__timeout_t *timeout));
 void uvf__timeout_stop(uvf__hub_t *hub,
                        uvf__timeout_t *timeout); /* harmless if it is not on; `prev` must be NULL then */
+
+/* For a ring that is about to call the user, who may run the loop: what else is due is rung there. */
+void uvf__hub_ring_user(uvf__hub_t *hub);
 
 /* Closes the handles; the last close callback calls uvf__root_handles_closed(). The hub itself still works, for what
  * callbacks of the user's start meanwhile under contexts that are over. */

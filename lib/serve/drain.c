@@ -12,6 +12,8 @@
  * 3. The cancels of a step run no callback of the user's: the lists do not change while they are walked.
  * 4. Each context is cancelled at most once for each of: request cancelled, connection closed or forced.
  * 5. The first step begins in a ring of the timeout: never inside the start.
+ * 6. Its end is not told while a step begins, not even by a loop that on_step runs: so the drain is still there when
+ *    on_step returns. A drain that is given up meanwhile stays CLAIMED until then.
  */
 #include <string.h>
 
@@ -71,6 +73,7 @@ static int is_step_over(const uvf_drain_t *drain) {
 
 static void on_limit(uvf__timeout_t *timeout) {
   uvf_drain_t *drain = UVF__CONTAINER(timeout, uvf_drain_t, uvf__timeout);
+  uvf__hub_ring_user(uvf__ctx_hub(drain->ctx));
   drain->uvf__due = 1;
   advance(drain);
 }
@@ -89,7 +92,8 @@ static void begin_step(uvf_drain_t *drain, uvf_drain_step_t step) {
   drain->step = step;
   drain->uvf__due = 0;
   uvf__timeout_stop(uvf__ctx_hub(drain->ctx), &drain->uvf__timeout);
-  if (step < UVF_DRAIN_OVER) start_limit(drain, drain->uvf__options.limit_ms[step]);
+  if (step < UVF_DRAIN_OVER) start_limit(drain, drain->uvf__hurry ? 0 : drain->uvf__options.limit_ms[step]);
+  drain->uvf__hurry = 0;
   if (step == UVF_DRAIN_CLOSE_IDLE) close_idle(drain);
   if (step == UVF_DRAIN_CANCEL) cancel_requests(drain);
   if (step == UVF_DRAIN_FORCE_CLOSE) force_conns(drain);
@@ -106,22 +110,36 @@ static void finish(uvf_drain_t *drain) {
   uvf__op_ready(op);
 }
 
-static void advance(uvf_drain_t *drain) {
-  if (drain->uvf__moving) return;
-  drain->uvf__moving = 1;
+/* Goes through the steps that are over. The drain may be gone afterwards. */
+static void move(uvf_drain_t *drain) {
+  uvf_op_t *op = (uvf_op_t *)(void *)drain;
   while (is_pending(drain) && drain->step < UVF_DRAIN_OVER && is_step_over(drain))
     begin_step(drain, (uvf_drain_step_t)(drain->step + 1));
   drain->uvf__moving = 0;
-  if (drain->step == UVF_DRAIN_OVER) finish(drain);
+  if (!is_pending(drain)) {
+    if (uvf__u32_load(&drain->uvf__state) == UVF__OP_CLAIMED) uvf__op_ready(op); /* given up meanwhile: invariant 6 */
+  } else if (drain->step == UVF_DRAIN_OVER) {
+    finish(drain);
+  }
+}
+
+static void advance(uvf_drain_t *drain) {
+  if (drain->uvf__moving) return;
+  drain->uvf__moving = 1;
+  move(drain);
+}
+
+static void begin(uvf_drain_t *drain) {
+  drain->uvf__moving = 1;
+  begin_step(drain, UVF_DRAIN_NOT_READY);
+  move(drain);
 }
 
 /* Invariant 5. */
 static void on_begin(uvf__timeout_t *timeout) {
   uvf_drain_t *drain = UVF__CONTAINER(timeout, uvf_drain_t, uvf__timeout);
-  drain->uvf__moving = 1;
-  begin_step(drain, UVF_DRAIN_NOT_READY);
-  drain->uvf__moving = 0;
-  advance(drain);
+  uvf__hub_ring_user(uvf__ctx_hub(drain->ctx));
+  begin(drain);
 }
 
 /* Something has left. */
@@ -132,7 +150,7 @@ static void look(uvf_drain_t *drain) {
 static int withdraw(uvf_op_t *op) {
   uvf_drain_t *drain = (uvf_drain_t *)(void *)op;
   uvf__timeout_stop(uvf__ctx_hub(op->ctx), &drain->uvf__timeout);
-  return 1;
+  return !drain->uvf__moving;
 }
 
 static int deliver(uvf_op_t *op) {
@@ -184,9 +202,9 @@ int uvf_drain_next(uvf_drain_t *drain) {
   if (err != 0) return err;
   if (drain->uvf__timeout.ring == on_begin && drain->uvf__timeout.deadline.link.prev != NULL) { /* not told of yet */
     uvf__timeout_stop(uvf__ctx_hub(drain->ctx), &drain->uvf__timeout);
-    drain->uvf__moving = 1;
-    begin_step(drain, UVF_DRAIN_NOT_READY);
-    drain->uvf__moving = 0;
+    drain->uvf__hurry = 1;
+    begin(drain);
+    return 0;
   }
   drain->uvf__due = 1;
   advance(drain);

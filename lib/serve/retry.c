@@ -181,6 +181,7 @@ static void begin_held(uvf_retry_t *retry) {
 static void on_time(uvf__timeout_t *timeout) {
   uvf_retry_t *retry = UVF__CONTAINER(timeout, uvf_retry_t, uvf__timeout);
   int err = uvf__ctx_err(retry->ctx);
+  uvf__hub_ring_user(hub_of(retry));
   if (err == 0 && uvf__budget_allows(retry->uvf__options.budget)) {
     begin_held(retry);
   } else if (err != 0 || running(retry) == 0) {

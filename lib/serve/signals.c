@@ -55,6 +55,16 @@ static void give_up(uvf_signals_t *signals, size_t n) {
   uvf_ctx_release(signals->ctx);
 }
 
+/* A signal that two handles catch would come twice, and look like a second one. */
+static int has_twins(const int signums[], size_t n) {
+  for (size_t i = 1; i < n; i++) {
+    for (size_t j = 0; j < i; j++) {
+      if (signums[i] == signums[j]) return 1;
+    }
+  }
+  return 0;
+}
+
 int uvf_signals_start(uvf_ctx_t *parent, uvf_signals_t *signals, const int signums[], size_t n, uvf_signals_cb cb,
                       uvf_ctx_t **ctx) {
   static const int usual[] = {SIGINT, SIGTERM};
@@ -64,7 +74,7 @@ int uvf_signals_start(uvf_ctx_t *parent, uvf_signals_t *signals, const int signu
     signums = usual;
     n = sizeof usual / sizeof *usual;
   }
-  if (n == 0 || n > UVF_SIGNALS_MAX) return UV_EINVAL;
+  if (n == 0 || n > UVF_SIGNALS_MAX || has_twins(signums, n)) return UV_EINVAL;
   UVF__RULE(!uvf__op_is_live(uvf__ctx_hub(parent), (uvf_op_t *)(void *)&signals->uvf__guards[0]), "uvf_signals_start",
             "these signals are already caught");
   err = uvf_ctx_with_cancel(parent, &signals->ctx);
