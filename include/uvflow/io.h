@@ -346,11 +346,15 @@ typedef void (*uvf_guard_cb)(uvf_guard_t *guard);
 struct uvf_guard_s {
   UVF_OP_FIELDS
   /* private */
-  uint32_t uvf__kind;
-  uv_file uvf__file;
-  void *uvf__object;
-  uv_close_cb uvf__close;
-  uvf_guard_cb uvf__call;
+  union {
+    uv_handle_t *handle;
+    uv_req_t *req;
+    uv_file file;
+  } uvf__of;
+  union {
+    uv_close_cb close;
+    uvf_guard_cb call;
+  } uvf__cb;
 };
 
 /* Binds handle to ctx: when ctx ends, the library calls uv_close(handle, close_cb). `close_cb` may be NULL and is

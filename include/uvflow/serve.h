@@ -347,6 +347,7 @@ struct uvf_retry_s {
   /* private */
   uvf_attempt_t *uvf__attempts;
   unsigned int uvf__count;
+  unsigned int uvf__running;
   int uvf__err;
   uint64_t uvf__pause_ns;
   uint64_t uvf__random;

@@ -13,26 +13,38 @@
  */
 #include "io/io.h"
 
-enum { HANDLE, REQUEST, DESCRIPTOR, CALL };
+static int deliver(uvf_op_t *op);
+
+static const uvf__op_type_t handle_type = {"guard", NULL, deliver, NULL, UVF__OP_UNREF | UVF__OP_GUARD | UVF__OP_HANDLE,
+                                           NULL};
+static const uvf__op_type_t req_type = {"guard of a request", NULL, deliver, NULL, UVF__OP_UNREF | UVF__OP_GUARD, NULL};
+static const uvf__op_type_t file_type = {"guard of a descriptor",       NULL, deliver, NULL,
+                                         UVF__OP_UNREF | UVF__OP_GUARD, NULL};
+static const uvf__op_type_t call_type = {"guard of a function",         NULL, deliver, NULL,
+                                         UVF__OP_UNREF | UVF__OP_GUARD, NULL};
+
+static void close_handle(uvf__hub_t *hub, uv_handle_t *handle, uv_close_cb close_cb) {
+  if (uv_is_closing(handle)) return;
+  uvf__handle_closing(hub, handle);
+  uv_close(handle, close_cb);
+}
+
+static void close_file(uv_file file) {
+  uv_fs_t fs;
+  uv_fs_close(NULL, &fs, file, NULL);
+  uv_fs_req_cleanup(&fs);
+}
 
 static void release(uvf__hub_t *hub, uvf_guard_t *guard) {
-  switch (guard->uvf__kind) {
-    case HANDLE: {
-      uv_handle_t *handle = guard->uvf__object;
-      uv_close_cb close_cb = guard->uvf__close;
-      if (uv_is_closing(handle)) break;
-      uvf__handle_closing(hub, handle);
-      uv_close(handle, close_cb);
-      break;
-    }
-    case REQUEST: uv_cancel(guard->uvf__object); break;
-    case DESCRIPTOR: {
-      uv_fs_t fs;
-      uv_fs_close(NULL, &fs, guard->uvf__file, NULL);
-      uv_fs_req_cleanup(&fs);
-      break;
-    }
-    default: guard->uvf__call(guard); break;
+  const uvf__op_type_t *type = uvf__op_type((uvf_op_t *)(void *)guard);
+  if (type == &handle_type) {
+    close_handle(hub, guard->uvf__of.handle, guard->uvf__cb.close);
+  } else if (type == &req_type) {
+    uv_cancel(guard->uvf__of.req);
+  } else if (type == &file_type) {
+    close_file(guard->uvf__of.file);
+  } else {
+    guard->uvf__cb.call(guard);
   }
 }
 
@@ -43,44 +55,43 @@ static int deliver(uvf_op_t *op) {
   return 1;
 }
 
-static const uvf__op_type_t guard_type = {"guard", NULL, deliver, NULL, UVF__OP_UNREF | UVF__OP_GUARD, NULL};
-
-static int start(uvf_ctx_t *ctx, uvf_guard_t *guard, uint32_t kind, void *object, const char *function) {
-  int rc;
-  if (ctx == NULL || guard == NULL || object == NULL) return UV_EINVAL;
-  rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)guard, &guard_type, function);
-  if (rc < 0) return rc;
-  guard->uvf__kind = kind;
-  guard->uvf__object = object;
-  return 0;
+static int start(uvf_ctx_t *ctx, uvf_guard_t *guard, const uvf__op_type_t *type, const char *function) {
+  int rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)guard, type, function);
+  return rc < 0 ? rc : 0;
 }
 
 int(uvf_guard_start)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *handle, uv_close_cb close_cb) {
   int err;
   if (ctx == NULL || guard == NULL || handle == NULL) return UV_EINVAL;
   if (handle->loop != uvf__ctx_hub(ctx)->loop || uv_is_closing(handle)) return UV_EINVAL;
-  err = start(ctx, guard, HANDLE, handle, "uvf_guard_start");
-  if (err == 0) guard->uvf__close = close_cb;
-  return err;
+  err = start(ctx, guard, &handle_type, "uvf_guard_start");
+  if (err != 0) return err;
+  guard->uvf__of.handle = handle;
+  guard->uvf__cb.close = close_cb;
+  return 0;
 }
 
 int(uvf_guard_start_req)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_req_t *req) {
-  return start(ctx, guard, REQUEST, req, "uvf_guard_start_req");
+  int err;
+  if (ctx == NULL || guard == NULL || req == NULL) return UV_EINVAL;
+  err = start(ctx, guard, &req_type, "uvf_guard_start_req");
+  if (err == 0) guard->uvf__of.req = req;
+  return err;
 }
 
 int(uvf_guard_start_file)(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_file file) {
   int err;
-  if (file < 0) return UV_EINVAL;
-  err = start(ctx, guard, DESCRIPTOR, guard, "uvf_guard_start_file");
-  if (err == 0) guard->uvf__file = file;
+  if (ctx == NULL || guard == NULL || file < 0) return UV_EINVAL;
+  err = start(ctx, guard, &file_type, "uvf_guard_start_file");
+  if (err == 0) guard->uvf__of.file = file;
   return err;
 }
 
 int(uvf_guard_start_call)(uvf_ctx_t *ctx, uvf_guard_t *guard, uvf_guard_cb release_cb) {
   int err;
-  if (release_cb == NULL) return UV_EINVAL;
-  err = start(ctx, guard, CALL, guard, "uvf_guard_start_call");
-  if (err == 0) guard->uvf__call = release_cb;
+  if (ctx == NULL || guard == NULL || release_cb == NULL) return UV_EINVAL;
+  err = start(ctx, guard, &call_type, "uvf_guard_start_call");
+  if (err == 0) guard->uvf__cb.call = release_cb;
   return err;
 }
 

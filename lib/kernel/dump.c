@@ -158,11 +158,9 @@ static void put_op(pen_t *pen, const uvf_op_t *op) {
   static const char *const states[] = {"?", "pending", "committed", "claimed", "ready", "told, waits for its release"};
   put_branches(pen);
   put(pen, "[%s", uvf__op_type(op)->name);
-  if (uvf__op_type(op)->flags & UVF__OP_GUARD) {
-    static const char *const kinds[] = {"handle", "request", "descriptor", "function"}; /* as guard.c numbers them */
-    const uvf_guard_t *guard = (const uvf_guard_t *)(const void *)op;
-    const char *type = guard->uvf__kind == 0 ? uv_handle_type_name(uv_handle_get_type(guard->uvf__object)) : NULL;
-    put(pen, type != NULL ? " of a uv_%s_t" : " of a %s", type != NULL ? type : kinds[guard->uvf__kind]);
+  if (uvf__op_type(op)->flags & UVF__OP_HANDLE) {
+    const char *type = uv_handle_type_name(uv_handle_get_type(((const uvf_guard_t *)(const void *)op)->uvf__of.handle));
+    put(pen, " of a uv_%s_t", type != NULL ? type : "handle");
   }
   put(pen, "]  %s", states[uvf__u32_load(&op->uvf__state)]);
   if (op->uvf__site != NULL) put(pen, "  started at %s", op->uvf__site);

@@ -42,7 +42,8 @@ typedef struct uvf__op_type_s {
 enum {
   UVF__OP_UNREF = 1, /* does not hold the loop before it is ready */
   UVF__OP_WATCH = 2, /* counted as a watcher, ended by its own stop only */
-  UVF__OP_GUARD = 4  /* counted as a guard, the same */
+  UVF__OP_GUARD = 4, /* counted as a guard, the same */
+  UVF__OP_HANDLE = 8 /* a guard of a handle */
 };
 
 static inline const uvf__op_type_t *uvf__op_type(const uvf_op_t *op) { return (const uvf__op_type_t *)op->uvf__type; }

@@ -68,12 +68,6 @@ static void decide(uvf_retry_t *retry, int status, uvf_attempt_t *winner) {
 
 /* --- when the next one begins ----------------------------------------------------------------- */
 
-static unsigned int running(const uvf_retry_t *retry) {
-  unsigned int n = 0;
-  for (unsigned int i = 0; i < retry->started; i++) n += is_running(&retry->uvf__attempts[i]) != 0;
-  return n;
-}
-
 static uint64_t later(uint64_t now_ns, uint64_t ns) { return ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + ns; }
 
 static uint64_t ms_to_ns(uint64_t ms) { return ms > UINT64_MAX / NS_PER_MS ? UINT64_MAX : ms * NS_PER_MS; }
@@ -121,7 +115,7 @@ static void failed(uvf_retry_t *retry, uvf_attempt_t *attempt, int status) {
   if (!is_pending(retry)) return;
   if (!again) {
     decide(retry, status, NULL);
-  } else if (!arrange(retry, later(uvf__clock_ns(), take_pause(retry))) && running(retry) == 0 &&
+  } else if (!arrange(retry, later(uvf__clock_ns(), take_pause(retry))) && retry->uvf__running == 0 &&
              retry->uvf__timeout.deadline.link.prev == NULL) {
     decide(retry, status, NULL);
   }
@@ -133,6 +127,7 @@ static void over(uvf_attempt_t *attempt, int status) {
   uvf_ctx_t *ctx = attempt->ctx;
   attempt->uvf__state = DONE;
   attempt->status = status;
+  retry->uvf__running--;
   if (is_pending(retry)) {
     if (status == 0) {
       uvf__budget_note(retry->uvf__options.budget, 1);
@@ -158,6 +153,7 @@ static void begin_attempt(uvf_retry_t *retry) {
   uvf_attempt_t *attempt = &retry->uvf__attempts[retry->started++];
   int err;
   attempt->uvf__state = STARTING;
+  retry->uvf__running++;
   retry->uvf__held.held++;
   if (retry->uvf__options.hedge_ms != UVF_NO_LIMIT)
     arrange(retry, later(uvf__clock_ns(), ms_to_ns(retry->uvf__options.hedge_ms)));
@@ -184,7 +180,7 @@ static void on_time(uvf__timeout_t *timeout) {
   uvf__hub_ring_user(hub_of(retry));
   if (err == 0 && uvf__budget_allows(retry->uvf__options.budget)) {
     begin_held(retry);
-  } else if (err != 0 || running(retry) == 0) {
+  } else if (err != 0 || retry->uvf__running == 0) {
     decide(retry, retry->uvf__err, NULL);
     uvf__held_settle(op_of(retry));
   }
@@ -219,6 +215,7 @@ static void init(uvf_retry_t *retry, uvf_attempt_t attempts[], unsigned int n, c
   retry->failed = 0;
   retry->uvf__attempts = attempts;
   retry->uvf__count = n;
+  retry->uvf__running = 0;
   retry->uvf__err = 0;
   if (options != NULL) {
     retry->uvf__options = *options;
