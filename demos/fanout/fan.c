@@ -121,7 +121,8 @@ static int ask_next(request_t *request) {
   int err = uvf_ctx_with_cancel(request->ctx, &attempt->ctx);
   if (!err) {
     err = headers_for(attempt->ctx, &attempt->headers);
-    if (!err) err = http_get_start(request->fan->http, attempt->ctx, &attempt->get, attempt->url, on_get_done);
+    if (!err) err = http_get_start(request->fan->http, attempt->ctx, &attempt->get, attempt->url,
+                                    attempt->headers, on_get_done);
     if (err) uvf_ctx_release(attempt->ctx);
   }
   if (err) {
@@ -129,8 +130,6 @@ static int ask_next(request_t *request) {
     free(attempt);
     return err;
   }
-  /* Nothing has been sent: curl begins when its timer fires. */
-  curl_easy_setopt(attempt->get.easy, CURLOPT_HTTPHEADER, attempt->headers);
   if (request->asked == 1) request->hedged_ns = uv_hrtime();
   request->asked++;
   request->running++;

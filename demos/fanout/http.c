@@ -87,7 +87,8 @@ static void on_socket_closed(uv_handle_t *handle) { free(container_of(handle, ht
 static void on_socket_ready(uv_poll_t *poll, int status, int events) {
   http_socket_t *s = container_of(poll, http_socket_t, poll);
   int flags = 0;
-  if (status < 0) flags = CURL_CSELECT_ERR;
+  /* An error of the socket: curl looks at it itself, and finds the reason. */
+  if (status < 0) flags = CURL_CSELECT_ERR | CURL_CSELECT_IN | CURL_CSELECT_OUT;
   if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
   if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
   act(s->http, s->fd, flags); /* s may be closing afterwards */
@@ -170,7 +171,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user) {
 }
 
 /* The options that can fail only for want of memory or on a curl that was built without HTTP. */
-static CURLcode set_up(http_get_t *get, const char *url) {
+static CURLcode set_up(http_get_t *get, const char *url, struct curl_slist *headers) {
   CURL *easy = get->easy;
   CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, url);
   if (!code) code = curl_easy_setopt(easy, CURLOPT_PRIVATE, (char *)get);
@@ -178,6 +179,7 @@ static CURLcode set_up(http_get_t *get, const char *url) {
   if (!code) code = curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   if (!code) code = curl_easy_setopt(easy, CURLOPT_WRITEDATA, get);
   if (!code) code = curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
+  if (!code && headers) code = curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
   if (!code) code = curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L); /* no SIGALRM for slow name servers */
   if (!code && get->http->no_proxy) code = curl_easy_setopt(easy, CURLOPT_NOPROXY, get->http->no_proxy);
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -193,7 +195,8 @@ static CURLcode set_up(http_get_t *get, const char *url) {
   return code;
 }
 
-int http_get_start(http_t *http, uvf_ctx_t *ctx, http_get_t *get, const char *url, http_done_cb cb) {
+int http_get_start(http_t *http, uvf_ctx_t *ctx, http_get_t *get, const char *url, struct curl_slist *headers,
+                   http_done_cb cb) {
   get->http = http;
   get->cb = cb;
   get->http_status = 0;
@@ -201,7 +204,7 @@ int http_get_start(http_t *http, uvf_ctx_t *ctx, http_get_t *get, const char *ur
   get->error[0] = '\0';
   get->easy = curl_easy_init();
   if (!get->easy) return UV_ENOMEM;
-  int err = set_up(get, url) == CURLE_OK ? 0 : UV_ENOMEM;
+  int err = set_up(get, url, headers) == CURLE_OK ? 0 : UV_ENOMEM;
   if (!err) err = uvf_ctx_on_done(ctx, &get->watch, on_ctx_done);
   if (!err) {
     /* Opens nothing yet: curl asks for its timer and begins when that fires. */

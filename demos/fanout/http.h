@@ -52,8 +52,10 @@ struct http_get_s {
 int http_init(http_t *http, uvf_ctx_t *ctx, long max_connections);
 
 /* 0, or UV_E* and the callback never comes. When ctx ends before the answer is complete the transfer is taken out of
- * curl and the callback gets the context's err; bytes says how far it had come. */
-int http_get_start(http_t *http, uvf_ctx_t *ctx, http_get_t *get, const char *url, http_done_cb cb);
+ * curl and the callback gets the context's err; bytes says how far it had come. headers: lines to send, or NULL; the
+ * caller's, until the callback. */
+int http_get_start(http_t *http, uvf_ctx_t *ctx, http_get_t *get, const char *url, struct curl_slist *headers,
+                   http_done_cb cb);
 
 /* Once every transfer has ended. Not inside an http_done_cb: curl is still on the stack there. */
 void http_close(http_t *http);

@@ -100,7 +100,7 @@ static int fetch(uvf_flow_t *flow, void *item) {
   page_t *page = item;
   page->flow = flow;
   page->began_ns = uv_hrtime();
-  return http_get_start(pages->http, flow->ctx, &page->get, page->url, on_fetched);
+  return http_get_start(pages->http, flow->ctx, &page->get, page->url, NULL, on_fetched);
 }
 
 /* --- print ------------------------------------------------------------------------------------ */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The cases of `hostile`, and what they work with.
+ */
+#ifndef UVFLOW_TEST_GATEWAY_HOSTILE_H
+#define UVFLOW_TEST_GATEWAY_HOSTILE_H
+
+#include "load.h"
+#include "subject.h"
+#include "swarm.h"
+#include "table.h"
+
+typedef struct scene_s {
+  uv_loop_t *loop;
+  subject_t subject;
+  load_t others; /* who ask all the while */
+  int full;
+  uint64_t *random;
+  const char *who;
+  /* set by the case */
+  size_t sent; /* what could have been answered: requests, or connections */
+  size_t answered;
+  size_t by_status[STATUSES_MOST];
+  size_t closed; /* connections, by the gateway */
+  char note[256];
+} scene_t;
+
+typedef struct hostile_s {
+  const char *name;
+  const char *const *options; /* of the gateway; NULL: none */
+  int descriptors;            /* its limit; 0: ours */
+  void (*attack)(scene_t *scene);
+  int may_refuse; /* others are told 503 while too much is in flight */
+} hostile_t;
+
+extern const hostile_t HOSTILES[]; /* ends with a name of NULL */
+
+/* Those over HTTP/2: hostile_h2.c. */
+void attack_half_preface(scene_t *scene);
+void attack_h2_garbage(scene_t *scene);
+void attack_h2_no_body(scene_t *scene);
+void attack_rapid_reset(scene_t *scene);
+void attack_many_streams(scene_t *scene);
+
+/* Runs until the swarm has ended by itself, then checks that it did in time: closed, each of them, by the gateway; or
+ * makes it leave. Adds what it counted to the scene, and frees it. */
+void await_closed(scene_t *scene, swarm_t *swarm, uint64_t limit_ms);
+void leave(scene_t *scene, swarm_t *swarm, int reset);
+
+#endif
