@@ -134,6 +134,7 @@ typedef struct uvf_drain_conn_s {
   uint64_t requests; /* in flight on it; 0: it is idle */
   /* private */
   uvf__link_t uvf__link;
+  uvf__link_t *uvf__requests;
   uint32_t uvf__told;
 } uvf_drain_conn_t;
 
@@ -145,6 +146,7 @@ typedef struct uvf_drain_request_s {
   uvf_ctx_t *ctx;
   /* private */
   uvf__link_t uvf__link;
+  uvf__link_t uvf__of_conn;
 } uvf_drain_request_t;
 
 struct uvf_drain_s {

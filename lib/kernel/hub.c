@@ -329,6 +329,8 @@ void uvf__hub_run_deadlines(uvf__hub_t *hub) {
 
 void uvf__hub_ring_user(uvf__hub_t *hub) {
   if (hub->ringing != NULL) uvf__hub_alarm(hub, uvf__clock_ns());
+  uvf__hub_alarm(hub, uvf__wheel_next(&hub->wheel)); /* on_timer would do that only when we have returned */
+  uvf__hub_alarm(hub, uvf__wheel_next(&hub->timeouts));
 }
 
 void uvf__timeout_start(uvf__hub_t *hub, uvf__timeout_t *timeout, uint64_t at_ns,

@@ -162,7 +162,7 @@ void uvf__timeout_start(uvf__hub_t *hub, uvf__timeout_t *timeout, uint64_t at_ns
 void uvf__timeout_stop(uvf__hub_t *hub,
                        uvf__timeout_t *timeout); /* harmless if it is not on; `prev` must be NULL then */
 
-/* For a ring that is about to call the user, who may run the loop: what else is due is rung there. */
+/* For a ring that is about to call the user, who may run the loop: what else is due, or will be, is seen to there. */
 void uvf__hub_ring_user(uvf__hub_t *hub);
 
 /* Closes the handles; the last close callback calls uvf__root_handles_closed(). The hub itself still works, for what

@@ -197,7 +197,8 @@ int(uvf_drain_start)(uvf_ctx_t *ctx, uvf_drain_t *drain, uvf_drain_cb cb) {
 
 int uvf_drain_next(uvf_drain_t *drain) {
   int err;
-  if (drain == NULL || drain->step == UVF_DRAIN_SERVING || !is_pending(drain)) return UV_EINVAL;
+  if (drain == NULL || drain->step == UVF_DRAIN_SERVING || drain->step == UVF_DRAIN_OVER) return UV_EINVAL;
+  if (!is_pending(drain)) return UV_EINVAL;
   err = uvf__hub_enter(uvf__ctx_hub(drain->ctx), "uvf_drain_next");
   if (err != 0) return err;
   if (drain->uvf__timeout.ring == on_begin && drain->uvf__timeout.deadline.link.prev != NULL) { /* not told of yet */
@@ -226,6 +227,7 @@ int uvf_drain_conn_open(uvf_drain_t *drain, uvf_drain_conn_t *conn, uvf_ctx_t *c
   conn->drain = drain;
   conn->ctx = uvf_ctx_retain(ctx);
   conn->requests = 0;
+  conn->uvf__requests = NULL;
   conn->uvf__told = UNTOLD;
   uvf__link_push(&drain->uvf__conns, &conn->uvf__link);
   drain->connections++;
@@ -234,10 +236,10 @@ int uvf_drain_conn_open(uvf_drain_t *drain, uvf_drain_conn_t *conn, uvf_ctx_t *c
 }
 
 /* Its requests go on without it. */
-static void forget_conn(uvf_drain_t *drain, const uvf_drain_conn_t *conn) {
-  for (uvf__link_t *l = drain->uvf__requests; l != NULL; l = l->next) {
-    uvf_drain_request_t *request = UVF__CONTAINER(l, uvf_drain_request_t, uvf__link);
-    if (request->conn == conn) request->conn = NULL;
+static void forget_conn(uvf_drain_conn_t *conn) {
+  while (conn->uvf__requests != NULL) {
+    uvf__link_t *link = uvf__link_pop(&conn->uvf__requests);
+    UVF__CONTAINER(link, uvf_drain_request_t, uvf__of_conn)->conn = NULL;
   }
 }
 
@@ -247,7 +249,7 @@ int uvf_drain_conn_close(uvf_drain_conn_t *conn) {
   drain = conn->drain;
   UVF__RULE(drain != NULL, "uvf_drain_conn_close", "the connection is not open: it was closed before");
   if (drain == NULL) return UV_EINVAL;
-  if (conn->requests > 0) forget_conn(drain, conn);
+  forget_conn(conn);
   uvf__link_remove(&conn->uvf__link);
   conn->drain = NULL;
   drain->connections--;
@@ -274,7 +276,10 @@ int uvf_drain_request_begin(uvf_drain_t *drain, uvf_drain_request_t *request, uv
   uvf__link_push(&drain->uvf__requests, &request->uvf__link);
   drain->requests++;
   drain->begun++;
-  if (conn != NULL) conn->requests++;
+  if (conn != NULL) {
+    uvf__link_push(&conn->uvf__requests, &request->uvf__of_conn);
+    conn->requests++;
+  }
   return 0;
 }
 
@@ -290,8 +295,10 @@ int uvf_drain_request_end(uvf_drain_request_t *request) {
   drain->requests--;
   drain->ended++;
   uvf_ctx_release(request->ctx);
-  if (conn != NULL && --conn->requests == 0 && drain->step >= UVF_DRAIN_CLOSE_IDLE)
-    tell_conn(drain, conn, &drain->closed);
+  if (conn != NULL) {
+    uvf__link_remove(&request->uvf__of_conn);
+    if (--conn->requests == 0 && drain->step >= UVF_DRAIN_CLOSE_IDLE) tell_conn(drain, conn, &drain->closed);
+  }
   look(drain);
   return 0;
 }
