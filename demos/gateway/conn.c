@@ -14,7 +14,9 @@
 
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "listener.h"
 #include "request.h"
 
 enum {
@@ -64,7 +66,7 @@ static void on_close(void *data) {
   uvf_ctx_cancel_cause(conn->ctx, UVF_CAUSE_CLIENT_LEFT, NULL);
   uvf_ctx_release(conn->ctx);
   conn->ctx = NULL;
-  server_accept_pending(server);
+  listener_has_place(server);
 }
 
 /* Called by libuv when the handle is closed. */
@@ -76,22 +78,14 @@ static void on_closed(uv_handle_t *handle) {
 
 /* --- the beginning ------------------------------------------------------------------------------------------- */
 
-int conn_accept(server_t *server) {
-  conn_t *conn = calloc(1, sizeof(*conn));
-  int err = conn ? uv_tcp_init(server->listener.loop, &conn->tcp) : UV_ENOMEM;
+/* Gives the connection its context, and itself to h2o. */
+static int begin(conn_t *conn) {
+  server_t *server = conn->server;
+  int err = uvf_ctx_with_cancel(server->ctx, &conn->ctx);
+  if (err) return err;
+  err = uvf_guard_start_call(conn->ctx, &conn->guard, on_ctx_over);
   if (err) {
-    free(conn);
-    return err;
-  }
-  conn->server = server;
-  err = uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&conn->tcp);
-  if (!err) err = uvf_ctx_with_cancel(server->ctx, &conn->ctx);
-  if (!err) {
-    err = uvf_guard_start_call(conn->ctx, &conn->guard, on_ctx_over);
-    if (err) uvf_ctx_release(conn->ctx);
-  }
-  if (err) {
-    uv_close(HANDLE(&conn->tcp), on_closed);
+    uvf_ctx_release(conn->ctx);
     return err;
   }
   uvf_ctx_set_name(conn->ctx, "connection");
@@ -104,6 +98,38 @@ int conn_accept(server_t *server) {
   conn->sock->on_close.data = conn;
   h2o_accept(&server->accept, conn->sock);
   return 0;
+}
+
+static conn_t *make(server_t *server) {
+  conn_t *conn = calloc(1, sizeof(*conn));
+  if (!conn) return NULL;
+  conn->server = server;
+  if (uv_tcp_init(server->h2o.loop, &conn->tcp) == 0) return conn;
+  free(conn);
+  return NULL;
+}
+
+int conn_accept(server_t *server) {
+  conn_t *conn = make(server);
+  if (!conn) return UV_ENOMEM;
+  int err = uv_accept((uv_stream_t *)&server->listener.tcp, (uv_stream_t *)&conn->tcp);
+  if (!err) err = begin(conn);
+  if (err) uv_close(HANDLE(&conn->tcp), on_closed);
+  return err;
+}
+
+void conn_accept_rest(server_t *server) {
+  uv_os_fd_t listener;
+  int fd;
+  if (uv_fileno(HANDLE(&server->listener.tcp), &listener)) return;
+  while (server->drain.connections < server->options.max_conns && (fd = accept(listener, NULL, NULL)) >= 0) {
+    conn_t *conn = make(server);
+    int err = conn ? uv_tcp_open(&conn->tcp, fd) : UV_ENOMEM;
+    if (err) close(fd);
+    if (!err) err = begin(conn);
+    if (err && conn) uv_close(HANDLE(&conn->tcp), on_closed);
+    if (err) server->counters.accept_errors++;
+  }
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------ */
@@ -229,7 +255,7 @@ static void look_at(conn_t *conn, uint64_t now_ms) {
 static void on_sweep(uvf_sleep_t *sleep, int status) {
   server_t *server = container_of(sleep, server_t, sweep);
   if (status) return;
-  uint64_t now_ms = uv_now(server->listener.loop);
+  uint64_t now_ms = uv_now(server->h2o.loop);
   for (conn_t *conn = next_of(&server->idle, &server->idle); conn; conn = next_of(&conn->link, &server->idle))
     look_at(conn, now_ms);
   uvf_ctx_t *ctx = sleep->ctx;

@@ -28,6 +28,10 @@ struct conn_s {
 /* Takes the connection that libuv has for the listener. 0, or UV_E*: it was closed. */
 int conn_accept(server_t *server);
 
+/* Takes those that the system has for the listener, which is about to be closed: they have seen their connection succeed
+ * and may have sent a request, and closing a listener resets what nobody has accepted. */
+void conn_accept_rest(server_t *server);
+
 /* The connection that a request came on. */
 conn_t *conn_of(h2o_req_t *req);
 

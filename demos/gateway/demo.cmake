@@ -20,7 +20,7 @@ endif()
 
 # curl on the loop is fanout's.
 set(gateway_sources
-    main.c options.c server.c conn.c request.c head.c counters.c stats.c debug.c simple.c work.c fan.c backends.c
+    main.c options.c server.c listener.c conn.c request.c head.c counters.c stats.c debug.c simple.c work.c fan.c backends.c
     ../fanout/headers.c ../fanout/http.c)
 list(TRANSFORM gateway_sources PREPEND "${CMAKE_CURRENT_LIST_DIR}/")
 add_executable(gateway ${gateway_sources})

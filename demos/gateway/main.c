@@ -180,7 +180,7 @@ static void on_all_ended(uvf_services_t *services, int status) {
 static void on_signal(uvf_signals_t *signals, int signum) {
   gateway_t *gateway = container_of(signals, gateway_t, signals);
   if (!gateway->options.quiet) printf("gateway: signal %d, draining\n", signum);
-  if (gateway->app.listening)
+  if (gateway->app.listener.open)
     server_drain(&gateway->app);
   else
     uvf_services_stop(&gateway->services);

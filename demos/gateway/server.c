@@ -5,17 +5,16 @@
  *     request and no connection is left.
  *  2. Everything that ends the server ends it through the drain: a signal (server_drain), and the end of the service's
  *     context, which ends the requests at once, so that the drain has little to wait for.
- *  3. At the limit of connections the new one stays with the listener, which libuv does not read from until it was
- *     accepted: so there is never a descriptor more than the limit allows, but for that one.
  */
 #include "server.h"
 
 #include <stdlib.h>
 
 #include "conn.h"
+#include "listener.h"
 #include "request.h"
 
-enum { BACKLOG = 1024, LATE_ACCEPT_MS = 100, CUT_MS = 1000, FORCE_MS = 1000 };
+enum { CUT_MS = 1000, FORCE_MS = 1000 };
 
 /* h2o's handler of all paths. */
 typedef struct handler_s {
@@ -27,51 +26,8 @@ static int on_req(h2o_handler_t *super, h2o_req_t *req) {
   return request_on_req(container_of(super, handler_t, super)->server, req);
 }
 
-/* --- listening ----------------------------------------------------------------------------------------------- */
-
-/* Takes a connection if there is a place for it, or makes one. */
-static void take(server_t *server) {
-  if (server->drain.connections >= server->options.max_conns) {
-    server->pending = 1;
-    conn_evict(server); /* comes back as server_accept_pending */
-    return;
-  }
-  server->pending = 0;
-  if (conn_accept(server)) server->counters.accept_errors++;
-}
-
-void server_accept_pending(server_t *server) {
-  if (server->pending && server->listening) take(server);
-}
-
-/* Called by libuv for a new connection. Without a descriptor for it, libuv itself has accepted and closed it. */
-static void on_connection(uv_stream_t *listener, int status) {
-  server_t *server = container_of(listener, server_t, listener);
-  if (status)
-    server->counters.accept_errors++;
-  else
-    take(server);
-}
-
-static void part_ended(server_t *server) {
+void server_part_ended(server_t *server) {
   if (--server->parts == 0) uvf_service_ended(server->service, server->err);
-}
-
-/* Called by libuv when the listener is closed. */
-static void on_listener_closed(uv_handle_t *handle) { part_ended(container_of(handle, server_t, listener)); }
-
-static int listen_on(server_t *server) {
-  const server_options_t *options = &server->options;
-  struct sockaddr_storage address = {0};
-  int len = sizeof(address);
-  int err = uv_ip4_addr(options->host, options->port, (struct sockaddr_in *)&address);
-  if (err) err = uv_ip6_addr(options->host, options->port, (struct sockaddr_in6 *)&address);
-  if (!err) err = uv_tcp_bind(&server->listener, (const struct sockaddr *)&address, 0);
-  if (!err) err = uv_listen((uv_stream_t *)&server->listener, BACKLOG, on_connection);
-  if (!err) err = uv_tcp_getsockname(&server->listener, (struct sockaddr *)&address, &len);
-  /* The port is at the same place in both kinds of address. */
-  if (!err) server->port = ntohs(((struct sockaddr_in *)&address)->sin_port);
-  return err;
 }
 
 /* --- draining ------------------------------------------------------------------------------------------------ */
@@ -80,10 +36,7 @@ static int listen_on(server_t *server) {
 static void on_step(uvf_drain_t *drain, uvf_drain_step_t step) {
   server_t *server = container_of(drain, server_t, drain);
   if (step == UVF_DRAIN_LAME_DUCK) h2o_context_request_shutdown(&server->h2o); /* GOAWAY, Connection: close */
-  if (step == UVF_DRAIN_STOP_ACCEPTING) {
-    server->listening = 0;
-    uvf_guard_close(&server->listener_guard);
-  }
+  if (step == UVF_DRAIN_STOP_ACCEPTING) listener_close(server);
   if (step == UVF_DRAIN_FORCE_CLOSE) conn_close_all(server);
   if (server->options.on_step) server->options.on_step(server, step);
   /* With its service everything is over already: nobody is to be given time. */
@@ -95,11 +48,11 @@ static void on_drained(uvf_drain_t *drain, int status) {
   server_t *server = container_of(drain, server_t, drain);
   (void)status; /* the drain's counters say what was cut */
   if (server->options.on_drained) server->options.on_drained(server);
-  part_ended(server);
+  server_part_ended(server);
 }
 
 void server_drain(server_t *server) {
-  if (server->listening && server->drain.step == UVF_DRAIN_SERVING)
+  if (server->listener.open && server->drain.step == UVF_DRAIN_SERVING)
     uvf_drain_start(server->root, &server->drain, on_drained);
 }
 
@@ -117,18 +70,12 @@ int server_start(uvf_service_t *service) {
   int err = uvf_ctx_with_cancel(service->ctx, &server->ctx);
   if (err) return err;
   uvf_ctx_set_name(server->ctx, service->name);
-  err = uv_tcp_init(uvf_ctx_loop(service->ctx), &server->listener);
-  if (err) return err; /* server_free releases the context */
-  err = listen_on(server);
-  /* Bound to the root: the drain closes it, not the end of the service. */
-  if (!err) err = uvf_guard_start(server->root, &server->listener_guard, HANDLE(&server->listener), on_listener_closed);
+  err = listener_open(server); /* server_free releases the context */
   if (err) {
     fprintf(stderr, "gateway: %s server: %s port %d: %s; try another address or port (--help)\n", service->name,
             server->options.host, server->options.port, uv_strerror(err));
-    uv_close(HANDLE(&server->listener), NULL);
     return err;
   }
-  server->listening = 1;
   server->parts = 2;
   err = conn_sweep_start(server, server->ctx);
   if (!err) err = uvf_ctx_on_done(server->ctx, &server->watch, on_service_over);
@@ -148,7 +95,7 @@ static void init_drain(server_t *server) {
   drain.limit_ms[UVF_DRAIN_NOT_READY] = server->options.not_ready_ms;
   drain.limit_ms[UVF_DRAIN_LAME_DUCK] = server->options.lame_duck_ms;
   /* Whoever was accepted last gets the time to say what for. */
-  drain.limit_ms[UVF_DRAIN_STOP_ACCEPTING] = server->options.lame_duck_ms ? LATE_ACCEPT_MS : 0;
+  drain.limit_ms[UVF_DRAIN_STOP_ACCEPTING] = server->options.lame_duck_ms;
   drain.limit_ms[UVF_DRAIN_WAIT] = server->options.grace_ms;
   drain.limit_ms[UVF_DRAIN_CANCEL] = CUT_MS;
   drain.limit_ms[UVF_DRAIN_FORCE_CLOSE] = FORCE_MS;

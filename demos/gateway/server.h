@@ -42,6 +42,15 @@ typedef struct server_options_s {
   void (*on_drained)(server_t *server);                     /* may be NULL */
 } server_options_t;
 
+/* Of listener.c. */
+typedef struct listener_s {
+  int open;    /* until listener_close */
+  int pending; /* a connection waits for a place */
+  uv_tcp_t tcp;
+  uvf_guard_t guard;
+  uvf_sleep_t pause;
+} listener_t;
+
 struct server_s {
   gateway_t *gateway;
   server_options_t options;
@@ -53,11 +62,8 @@ struct server_s {
   uvf_service_t *service;
   uvf_ctx_t *root;
   uvf_watch_t watch;
-  uv_tcp_t listener;
-  uvf_guard_t listener_guard;
-  int listening;
-  int pending; /* a connection waits for a place */
-  int parts;   /* that have not ended: the listener, the drain */
+  listener_t listener;
+  int parts; /* that have not ended: the listener, the drain */
   int err;
   h2o_globalconf_t config;
   h2o_context_t h2o;
@@ -80,7 +86,7 @@ int server_start(uvf_service_t *service);
 /* Begins to drain; once it does, nothing. */
 void server_drain(server_t *server);
 
-/* A connection has gone: is one waiting for its place? */
-void server_accept_pending(server_t *server);
+/* One of the two parts of it has ended: the listener, the drain. */
+void server_part_ended(server_t *server);
 
 #endif

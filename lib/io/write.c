@@ -78,8 +78,10 @@ static unsigned int skip(uv_buf_t bufs[], unsigned int nbufs, size_t n) {
 
 /* Gives libuv what the system does not take at once; 0, or libuv's error of a write of which nothing has gone. */
 static int begin_writing(uvf_write_t *req, const uv_buf_t bufs[], unsigned int nbufs) {
+  uv_loop_t *loop = req->uvf__stream->loop;
   uv_buf_t rest[TRY_MAX];
   unsigned int first = 0;
+  unsigned int before;
   int err;
   if (nbufs <= TRY_MAX) {
     int n = uv_try_write(req->uvf__stream, bufs, nbufs);
@@ -92,11 +94,14 @@ static int begin_writing(uvf_write_t *req, const uv_buf_t bufs[], unsigned int n
     }
   }
   req->uvf__queued = req->uvf__len - req->nwritten;
+  before = loop->active_reqs.count;
   err = uv_write(&req->uvf__req, req->uvf__stream, bufs + first, nbufs - first, on_written);
   if (err == 0) {
     uvf__user_add(uvf__ctx_hub(req->ctx), &req->uvf__user, (uv_handle_t *)req->uvf__stream, UVF__USER_WRITE,
                   (uvf_op_t *)(void *)req);
     req->uvf__held.held = 1;
+  } else {
+    loop->active_reqs.count = before; /* libuv 1.44 counts one that it refuses for want of memory, for ever */
   }
   return err;
 }

@@ -19,6 +19,11 @@ if(TARGET search_timeout AND TARGET generator)
   add_dependencies(demo_test_small search_timeout generator)
 endif()
 
+if(TARGET echo_timeout)
+  uvf_demo_test(echo_timeout 60 "ECHO_TIMEOUT=\"$<TARGET_FILE:echo_timeout>\"")
+  add_dependencies(demo_test_echo_timeout echo_timeout)
+endif()
+
 if(TARGET pattern_fan_in)
   uvf_demo_test(patterns 60 "PATTERNS=\"$<TARGET_FILE_DIR:pattern_fan_in>\"" "PATTERN_SUFFIX=\"${CMAKE_EXECUTABLE_SUFFIX}\""
                 $<$<TARGET_EXISTS:pattern_errgroup>:HAS_ERRGROUP>)

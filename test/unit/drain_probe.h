@@ -119,11 +119,15 @@ static inline void server_start(server_t *server, uvf_ctx_t *ctx) {
   assert_false(server->called_inside);
 }
 
-/* Starts, and passes as many limits as it takes to be in `step`, all of which must be 1 hour. */
-static inline void server_reach(server_t *server, int step) {
-  server_start(server, server->f->root);
+/* Starts under ctx, and passes as many limits as it takes to be in `step`, all of which must be 1 hour. */
+static inline void server_reach_under(server_t *server, uvf_ctx_t *ctx, int step) {
+  server_start(server, ctx);
   pass_ns(server->f, 0);
   for (int s = FIRST_STEP; s < step; s++) pass(server->f, HOUR_MS);
+}
+
+static inline void server_reach(server_t *server, int step) {
+  server_reach_under(server, server->f->root, step);
   assert_int_equal(server->drain.step, step);
   assert_int_equal(server->n, step);
 }
@@ -178,5 +182,47 @@ static inline void peer_close(peer_t *peer) { assert_int_equal(uvf_drain_conn_cl
 /* The test looks at it no more. */
 static inline void visit_drop(visit_t *visit) { uvf_ctx_release(visit->ctx); }
 static inline void peer_drop(peer_t *peer) { uvf_ctx_release(peer->ctx); }
+
+/* --- a scene: one idle connection, one with two requests, one without a context, and a request on none --- */
+
+typedef struct scene_s {
+  server_t server;
+  peer_t idle, busy;
+  uvf_drain_conn_t bare;
+  visit_t visits[3]; /* two on `busy`, one on none */
+} scene_t;
+
+static inline void scene_init(scene_t *scene, fixture_t *f) {
+  memset(scene, 0, sizeof *scene);
+  server_init(&scene->server, f, HOUR_MS);
+  scene->server.arg = scene;
+  peer_open(&scene->idle, &scene->server);
+  peer_open(&scene->busy, &scene->server);
+  assert_int_equal(uvf_drain_conn_open(&scene->server.drain, &scene->bare, NULL), 0);
+  for (int i = 0; i < 3; i++) visit_begin(&scene->visits[i], &scene->server, i < 2 ? &scene->busy : NULL);
+}
+
+/* Ends what is open, and looks at nothing any more. */
+static inline void scene_drop(scene_t *scene) {
+  for (int i = 0; i < 3; i++) {
+    if (scene->visits[i].request.drain != NULL) visit_end(&scene->visits[i]);
+    visit_drop(&scene->visits[i]);
+  }
+  if (scene->idle.conn.drain != NULL) peer_close(&scene->idle);
+  if (scene->busy.conn.drain != NULL) peer_close(&scene->busy);
+  if (scene->bare.drain != NULL) assert_int_equal(uvf_drain_conn_close(&scene->bare), 0);
+  peer_drop(&scene->idle);
+  peer_drop(&scene->busy);
+  assert_int_equal(scene->server.drain.requests + scene->server.drain.connections, 0);
+}
+
+/* --- something to be done in one step's on_step --- */
+
+typedef struct at_s {
+  int step;
+  visit_t visit;
+  peer_t peer;
+  int done;
+} at_t;
 
 #endif

@@ -116,7 +116,14 @@ static inline int net_await(const int *count, int wanted) {
   return *count >= wanted;
 }
 
-static inline int net_setup(void **state) { return io_setup(state); }
+/* The first stream of a loop opens a descriptor for good: before a test counts them. */
+static inline int net_setup(void **state) {
+  uv_tcp_t first;
+  if (io_setup(state) != 0 || uv_tcp_init(&io.f->loop, &first) != 0) return -1;
+  uv_close((uv_handle_t *)&first, NULL);
+  turn(&io.f->loop);
+  return 0;
+}
 
 /* Every connection that was made has been ended, and no descriptor is left. */
 static inline int net_teardown(void **state) {

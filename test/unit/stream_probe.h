@@ -9,6 +9,8 @@
 #ifndef UVFLOW_TEST_STREAM_PROBE_H
 #define UVFLOW_TEST_STREAM_PROBE_H
 
+#include <signal.h>
+
 #include "unit/io_probe.h"
 
 typedef enum medium_e { LOCAL, OPENED, TCP, MEDIA } medium_t; /* uv_pipe_open, uv_tcp_open, over 127.0.0.1 */
@@ -364,6 +366,14 @@ static inline void wr_free(wr_t *wr) {
     assert_int_equal((wr)->in_done, (n_done));                                                                         \
     assert_int_equal((wr)->in_release, (n_release));                                                                   \
   } while (0)
+
+/* The first thing in main. libuv writes with what raises SIGPIPE where nobody reads, as every program of it knows. */
+static inline void stream_main(void) {
+#ifdef SIGPIPE
+  signal(SIGPIPE, SIG_IGN);
+#endif
+  io_main();
+}
 
 #define TOO_MUCH ((size_t)8 << 20) /* more than any socket here takes at once */
 

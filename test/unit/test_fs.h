@@ -11,7 +11,6 @@
 #define UVFLOW_TEST_FS_H
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 
 #include "support/fds.h"

@@ -328,6 +328,6 @@ int main(void) {
       unit_io(the_callback_may_read_next_stream),
       unit_io(told_turns_later_it_has_only_what_it_was_done_with),
   };
-  io_main();
+  stream_main();
   return test_run(tests);
 }

@@ -138,7 +138,7 @@ static int block_2(uvf_ctx_t *ctx, void *o) { return uvf_sem_acquire_wait(ctx, o
 static void a_blocked_head_that_is_ended_makes_way_too_while_every_loop_is_stuck(void **state) {
   fixture_t *f = *state;
   uvf_sem_t *sem = object_new();
-  uvf_ctx_t *ctx = timeout_of(f->root, 20);
+  uvf_ctx_t *ctx = timeout_of(f->root, 500); /* long enough for the thread to queue, on a busy machine too */
   blocker_t head, next;
   note_t note;
   assert_int_equal(uvf_sem_destroy(sem), 0);
