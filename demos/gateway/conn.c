@@ -4,8 +4,9 @@
  *  1. h2o closes the socket, nobody else: its on_close hook is the end of the connection, and the close callback of
  *     the handle the end of the memory. To make h2o close it, we hang up: shutdown(2) of the reading side is seen by
  *     h2o as the end of the stream, after what has already arrived; of both sides it also ends a write that is stuck.
- *  2. A connection is in one list of the server: busy while a request of it is in flight, else idle, in the order in
- *     which they became so.
+ *  2. A connection is in one list of the server: busy while h2o has a request of it, else idle, in the order in which
+ *     they became so. Only idle ones are hung up on by surprise: of HTTP/2 an answer that still waits in h2o would be
+ *     lost. (Of HTTP/1 it would not, so there h2o need not be asked whether it has been sent.)
  *  3. While `watched` is set h2o does not read from the connection, and we do. What comes then is kept in `early`, and
  *     goes to h2o when it disposes of the request: not earlier, since the headers of that request may point into the
  *     buffer that would grow.
@@ -41,6 +42,9 @@ static void into_list(conn_t *conn, h2o_linklist_t *list) {
   h2o_linklist_insert(list, &conn->link); /* at its end */
 }
 
+/* Of the reading side, unless there is an answer that the client does not read. */
+static void hang_up_idle(conn_t *conn) { hang_up(conn, h2o_socket_is_writing(conn->sock) ? SHUT_RDWR : SHUT_RD); }
+
 static void becomes_idle(conn_t *conn) {
   conn->idle_since_ms = uv_now(conn->tcp.loop);
   conn->partly_since_ms = 0;
@@ -50,10 +54,10 @@ static void becomes_idle(conn_t *conn) {
 /* --- the end ------------------------------------------------------------------------------------------------- */
 
 /* Called by uvflow when the connection's context is over: the server drains and it is idle, or its service has ended.
- * One that is busy is hung up on when its last request has been answered. */
+ * One that is busy is hung up on when the last answer has been sent. */
 static void on_ctx_over(uvf_guard_t *guard) {
   conn_t *conn = container_of(guard, conn_t, guard);
-  if (!conn->entry.requests) hang_up(conn, SHUT_RD);
+  if (!conn->requests) hang_up(conn, SHUT_RD);
 }
 
 /* Called by h2o as it closes the socket. No request is left: they were disposed of before. */
@@ -136,7 +140,13 @@ void conn_accept_rest(server_t *server) {
 
 void conn_request_begun(conn_t *conn, const h2o_req_t *req) {
   conn->is_http2 = req->version >= 0x200;
+  conn->requests++;
   into_list(conn, &conn->server->busy);
+}
+
+void conn_request_answered(conn_t *conn) {
+  conn_unwatch(conn);
+  conn->idle_since_ms = uv_now(conn->tcp.loop);
 }
 
 /* Gives h2o what came while it was not reading. */
@@ -151,7 +161,7 @@ static void return_early(conn_t *conn) {
 
 void conn_request_over(conn_t *conn) {
   if (conn->early_len) return_early(conn);
-  if (conn->entry.requests) return;
+  if (--conn->requests) return;
   becomes_idle(conn);
   if (uvf_ctx_err(conn->ctx) && !conn->hung_up) hang_up(conn, SHUT_RD);
 }
@@ -210,7 +220,7 @@ static conn_t *next_of(const h2o_linklist_t *at, const h2o_linklist_t *list) {
 int conn_evict(server_t *server) {
   for (conn_t *conn = next_of(&server->idle, &server->idle); conn; conn = next_of(&conn->link, &server->idle)) {
     if (conn->hung_up) continue;
-    hang_up(conn, SHUT_RD);
+    hang_up_idle(conn);
     server->counters.evicted++;
     return 1;
   }
@@ -224,8 +234,8 @@ void conn_close_all(server_t *server) {
     hang_up(conn, SHUT_RDWR);
 }
 
-/* The client has begun a request and does not come to its end. h2o writes nothing now: it waits for the rest. A frame of
- * HTTP/2 begins with its length, which is no letter: there is no answer to half of one. */
+/* The client has begun a request and does not come to its end. h2o writes nothing now: it waits for the rest. A frame
+ * of HTTP/2 begins with its length, which is no letter: there is no answer to half of one. */
 static void refuse_slow(conn_t *conn) {
   static const char ANSWER[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain\r\n"
                                "Content-Length: 40\r\n\r\nthe request was not complete in its time";
@@ -236,19 +246,24 @@ static void refuse_slow(conn_t *conn) {
   conn->server->counters.timed_out_request++;
 }
 
-static void look_at(conn_t *conn, uint64_t now_ms) {
+static void look_at_idle(conn_t *conn, uint64_t now_ms) {
   const server_options_t *options = &conn->server->options;
-  if (conn->hung_up) return;
-  if (conn->sock->input->size == 0)
-    conn->partly_since_ms = 0;
-  else if (!conn->partly_since_ms)
-    conn->partly_since_ms = now_ms;
-  if (conn->partly_since_ms) {
+  int is_asking = conn->sock->input->size != 0 && !h2o_socket_is_writing(conn->sock);
+  if (!is_asking) conn->partly_since_ms = 0;
+  if (is_asking && !conn->partly_since_ms) conn->partly_since_ms = now_ms;
+  if (is_asking) {
     if (now_ms - conn->partly_since_ms >= options->request_ms) refuse_slow(conn);
   } else if (now_ms - conn->idle_since_ms >= options->idle_ms) {
-    hang_up(conn, SHUT_RD);
+    hang_up_idle(conn);
     conn->server->counters.timed_out_idle++;
   }
+}
+
+/* All is answered, but the client does not read. */
+static void look_at_busy(conn_t *conn, uint64_t now_ms) {
+  if (conn->entry.requests || now_ms - conn->idle_since_ms < conn->server->options.idle_ms) return;
+  hang_up(conn, SHUT_RDWR);
+  conn->server->counters.timed_out_answer++;
 }
 
 /* Called by uvflow every SWEEP_MS, and when the server's context ends. */
@@ -257,7 +272,9 @@ static void on_sweep(uvf_sleep_t *sleep, int status) {
   if (status) return;
   uint64_t now_ms = uv_now(server->h2o.loop);
   for (conn_t *conn = next_of(&server->idle, &server->idle); conn; conn = next_of(&conn->link, &server->idle))
-    look_at(conn, now_ms);
+    if (!conn->hung_up) look_at_idle(conn, now_ms);
+  for (conn_t *conn = next_of(&server->busy, &server->busy); conn; conn = next_of(&conn->link, &server->busy))
+    if (!conn->hung_up) look_at_busy(conn, now_ms);
   uvf_ctx_t *ctx = sleep->ctx;
   uvf_sleep_start(ctx, sleep, SWEEP_MS, on_sweep);
 }

@@ -10,13 +10,14 @@
 struct conn_s {
   server_t *server;
   uvf_ctx_t *ctx;
-  uvf_drain_conn_t entry; /* entry.requests: how many are in flight on it */
+  uvf_drain_conn_t entry; /* entry.requests: how many are being worked on */
   /* of conn.c */
   uv_tcp_t tcp;
   uvf_guard_t guard;
   h2o_socket_t *sock;
   h2o_linklist_t link;      /* in server->idle or server->busy */
-  uint64_t idle_since_ms;   /* on uv_now's clock */
+  size_t requests;          /* that h2o has, answers that are not sent included */
+  uint64_t idle_since_ms;   /* on uv_now's clock; busy: since when nobody works, but an answer is not sent */
   uint64_t partly_since_ms; /* since when a part of a request is here; 0: there is none */
   int hung_up;              /* we read no more from it */
   int is_http2;
@@ -28,15 +29,16 @@ struct conn_s {
 /* Takes the connection that libuv has for the listener. 0, or UV_E*: it was closed. */
 int conn_accept(server_t *server);
 
-/* Takes those that the system has for the listener, which is about to be closed: they have seen their connection succeed
- * and may have sent a request, and closing a listener resets what nobody has accepted. */
+/* Takes those that the system has for the listener, which is about to be closed: their clients know them as open and may
+ * have sent a request, and closing a listener resets what nobody has accepted. */
 void conn_accept_rest(server_t *server);
 
 /* The connection that a request came on. */
 conn_t *conn_of(h2o_req_t *req);
 
-/* A request begins and ends: busy, idle. */
+/* A request begins, is answered, and its answer has been sent. */
 void conn_request_begun(conn_t *conn, const h2o_req_t *req);
+void conn_request_answered(conn_t *conn);
 void conn_request_over(conn_t *conn);
 
 /* h2o does not read from an HTTP/1 connection while one of its requests is in flight, so it would not notice that the
@@ -50,7 +52,8 @@ int conn_evict(server_t *server);
 /* Hangs up on all, also on those that are in the middle of an answer. */
 void conn_close_all(server_t *server);
 
-/* Looks again and again, until the context ends, for connections that are idle or slow beyond their time. */
+/* Looks again and again, until the context ends, for connections that are idle beyond their time, or slow to ask or to
+ * listen. */
 int conn_sweep_start(server_t *server, uvf_ctx_t *ctx);
 
 #endif

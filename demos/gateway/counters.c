@@ -25,6 +25,7 @@ void counters_print(const counters_t *counters, FILE *out) {
   fprintf(out, "status_other %" PRIu64 "\n", counters->by_status[STATUS_OTHER]);
   fprintf(out, "client_left %" PRIu64 "\n", counters->by_status[STATUS_499]);
   fprintf(out, "accepted %" PRIu64 "\nevicted %" PRIu64 "\n", counters->accepted, counters->evicted);
-  fprintf(out, "timed_out_idle %" PRIu64 "\ntimed_out_request %" PRIu64 "\naccept_errors %" PRIu64 "\n",
-          counters->timed_out_idle, counters->timed_out_request, counters->accept_errors);
+  fprintf(out, "timed_out_idle %" PRIu64 "\ntimed_out_request %" PRIu64 "\ntimed_out_answer %" PRIu64 "\n",
+          counters->timed_out_idle, counters->timed_out_request, counters->timed_out_answer);
+  fprintf(out, "accept_errors %" PRIu64 "\n", counters->accept_errors);
 }

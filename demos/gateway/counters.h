@@ -24,6 +24,7 @@ typedef struct counters_s {
   uint64_t evicted;
   uint64_t timed_out_idle;
   uint64_t timed_out_request;
+  uint64_t timed_out_answer;
   uint64_t accept_errors;
 } counters_t;
 

@@ -166,6 +166,10 @@ void fan_start(request_t *request) {
   backends_t *backends = &request->server->gateway->backends;
   uint64_t n = backends->count, ms = UINT64_MAX;
   if (request_number(request, "n", 1, MOST_BACKENDS, &n) || request_number(request, "ms", 0, MOST_MS, &ms)) return;
+  if (!backends->count) {
+    request_answer_text(request, 502, "there are no backends\n");
+    return;
+  }
   fan_t *fan = make(request, n);
   if (!fan) return;
   char baggage[sizeof("baggage: ") + UVF_BAGGAGE_MAX];

@@ -37,16 +37,20 @@ static const char *reason_of(int status) {
 
 /* --- answers ------------------------------------------------------------------------------------------------- */
 
-static void count_answer(request_t *request, int status) {
+/* Nothing runs for it any more, and its context has done its work. */
+static void settle(request_t *request, int status) {
   request->status = status;
   counters_answer(&request->server->counters, status);
   if (request->server->on_answer) request->server->on_answer(request->server, request->began_ns);
+  uvf_drain_request_end(&request->entry); /* says no if it was never in the ledger */
+  uvf_ctx_release(request->ctx);
+  request->ctx = NULL;
 }
 
 void request_answer(request_t *request, int status, const char *type, const char *body, size_t len) {
   h2o_req_t *req = request->req;
-  count_answer(request, status);
-  conn_unwatch(request->conn);
+  conn_request_answered(request->conn);
+  settle(request, status);
   /* h2o asks for that by itself of requests that came after it had been told; of earlier ones we do. */
   if (status == 499 || !uvf_drain_is_ready(&request->server->drain)) req->http1_is_persistent = 0;
   req->res.status = status;
@@ -81,12 +85,10 @@ void request_fail(request_t *request, int err) {
 /* The end of it: its answer is on the way, or its client is gone. */
 static void let_go(request_t *request) {
   if (!request->status) {
-    count_answer(request, 499);
     uvf_ctx_cancel_cause(request->ctx, UVF_CAUSE_CLIENT_LEFT, NULL);
+    settle(request, 499);
   }
   if (request->task) request->task->request = NULL;
-  uvf_drain_request_end(&request->entry); /* says no if it was never in the ledger */
-  uvf_ctx_release(request->ctx);
   conn_request_over(request->conn);
 }
 
@@ -133,7 +135,6 @@ static void start(request_t *request) {
     request_answer_text(request, 503, "%s\n", err == UV_ESHUTDOWN ? "draining" : "overloaded");
     return;
   }
-  conn_request_begun(request->conn, request->req);
   err = uvf_ctx_err(request->ctx);
   if (err) /* born over: there is no time left, or the connection is being closed */
     request_fail(request, err);
@@ -178,6 +179,7 @@ int request_on_req(server_t *server, h2o_req_t *req) {
   request->conn = conn_of(req);
   request->began_ns = uv_hrtime();
   server->counters.begun++;
+  conn_request_begun(request->conn, req);
   int status = find_route(request);
   if (status)
     refuse(request, status);

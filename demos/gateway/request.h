@@ -18,8 +18,8 @@ struct request_s {
   server_t *server;
   conn_t *conn;
   const route_t *route;
-  uvf_ctx_t *ctx;
-  int status; /* it was answered with; 0: not yet */
+  uvf_ctx_t *ctx; /* until it is answered */
+  int status;     /* it was answered with; 0: not yet */
   /* of request.c */
   uvf_drain_request_t entry;
   uint64_t began_ns;

@@ -19,8 +19,8 @@ static atomic_uint running;
 
 unsigned int work_running(void) { return atomic_load(&running); }
 
-/* Runs on a thread of the pool, and keeps it: stands for work that takes so long. Every millisecond it looks whether it is
- * still wanted. */
+/* Runs on a thread of the pool, and keeps it: stands for work that takes so long. Every millisecond it looks whether
+ * it is still wanted. */
 static int do_work(uvf_work_t *job) {
   work_t *work = container_of(job, work_t, job);
   uint64_t end_ns = uv_hrtime() + work->ms * MS_NS;

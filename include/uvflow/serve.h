@@ -225,7 +225,7 @@ UVF_EXTERN const char *uvf_drain_step_name(uvf_drain_step_t step);
 #define UVF_VALUE_DEFINE(name, type)                                                                                   \
   static char name##_key; /* not const: constants of equal value may be merged */                                      \
   int name##_with(uvf_ctx_t *parent, type *value, uvf_value_free_cb free_cb, uvf_ctx_t **ctx) {                        \
-    return uvf_ctx_with_value(parent, &name##_key, value, free_cb, ctx);                                               \
+    return uvf_ctx_with_value(parent, &name##_key, (void *)value, free_cb, ctx);                                       \
   }                                                                                                                    \
   type *name##_of(const uvf_ctx_t *ctx) { return (type *)uvf_ctx_value(ctx, &name##_key); }                            \
   typedef int name##_is_defined /* takes the semicolon */

@@ -129,7 +129,7 @@ static void check_budgets(const world_t *w) {
 
 static void whatever_happens_every_retry_ends_once_and_by_the_rules(void **state) {
   static world_t w;
-  size_t wanted = test_scaled(4000, 10);
+  size_t wanted = test_scaled(20000, 20);
   size_t over = 0;
   memset(&w, 0, sizeof w);
   w.f = *state;
