@@ -51,10 +51,10 @@ int main(int argc, char **argv) {
   if (argc != 4 || !(limits.idle_ms = strtoul(argv[2], NULL, 10)) || !(limits.total_ms = strtoul(argv[3], NULL, 10)))
     return puts("Usage: echo_timeout PORT IDLE_MS TOTAL_MS"), argc == 2 && *argv[1] == '-' ? 0 : 2;
   signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of one write */
-  if (uv_ip4_addr("127.0.0.1", atoi(argv[1]), &at) || uvf_ctx_background(uv_default_loop(), &root) ||
-      uvf_signals_start(root, &signals, NULL, 0, on_signal, NULL) || uv_tcp_init(uv_default_loop(), &listener) ||
-      uvf_guard_start(root, &guard, (uv_handle_t *)&listener, NULL) ||
-      uv_tcp_bind(&listener, (struct sockaddr *)&at, 0) || uv_listen((uv_stream_t *)&listener, 128, on_client))
-    return fprintf(stderr, "echo_timeout: cannot listen on port %s: try another\n", argv[1]), 1;
-  return uv_run(uv_default_loop(), UV_RUN_DEFAULT) || uv_loop_close(uv_default_loop()); /* once a signal has come */
+  int err = uv_ip4_addr("127.0.0.1", atoi(argv[1]), &at) || uvf_ctx_background(uv_default_loop(), &root) ||
+            uvf_signals_start(root, &signals, NULL, 0, on_signal, NULL) || uv_tcp_init(uv_default_loop(), &listener) ||
+            uvf_guard_start(root, &guard, (uv_handle_t *)&listener, NULL) ||
+            uv_tcp_bind(&listener, (struct sockaddr *)&at, 0) || uv_listen((uv_stream_t *)&listener, 128, on_client);
+  if (err) fprintf(stderr, "echo_timeout: cannot listen on port %s, try another\n", argv[1]), uvf_ctx_close(root, NULL);
+  return uv_run(uv_default_loop(), UV_RUN_DEFAULT) || uv_loop_close(uv_default_loop()) || err; /* after a signal */
 }

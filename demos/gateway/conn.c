@@ -211,6 +211,15 @@ void conn_unwatch(conn_t *conn) {
   conn->watched = NULL;
 }
 
+/* A read that fails, on a connection that its client has reset, makes libuv refuse writes from then on: h2o does not
+ * look at what uv_write returns, and would wait for its callback for ever. It is given here. */
+void conn_settle_write(conn_t *conn) {
+  h2o_socket_cb cb = conn->sock->_cb.write;
+  if (uv_is_writable((uv_stream_t *)&conn->tcp) || !cb) return;
+  conn->sock->_cb.write = NULL;
+  cb(conn->sock, h2o_socket_error_io);
+}
+
 /* --- too many, too slow -------------------------------------------------------------------------------------- */
 
 static conn_t *next_of(const h2o_linklist_t *at, const h2o_linklist_t *list) {

@@ -29,8 +29,8 @@ struct conn_s {
 /* Takes the connection that libuv has for the listener. 0, or UV_E*: it was closed. */
 int conn_accept(server_t *server);
 
-/* Takes those that the system has for the listener, which is about to be closed: their clients know them as open and may
- * have sent a request, and closing a listener resets what nobody has accepted. */
+/* Takes those that the system has for the listener, which is about to be closed: their clients know them as open and
+ * may have sent a request, and closing a listener resets what nobody has accepted. */
 void conn_accept_rest(server_t *server);
 
 /* The connection that a request came on. */
@@ -45,6 +45,9 @@ void conn_request_over(conn_t *conn);
  * client leaves. From watch to unwatch we do, and cancel the request's context then. Of HTTP/2: nothing to do. */
 void conn_watch(conn_t *conn, request_t *request);
 void conn_unwatch(conn_t *conn);
+
+/* After an answer was given to h2o: it may close the connection and dispose of the request inside. */
+void conn_settle_write(conn_t *conn);
 
 /* Hangs up on the connection that has been idle longest. 0: there is none. */
 int conn_evict(server_t *server);

@@ -22,7 +22,7 @@ static void answer_with(request_t *request, void (*print)(const gateway_t *gatew
   FILE *out = open_memstream(&text, &len);
   if (out) {
     print(request->server->gateway, out);
-    if (fclose(out) == 0) request_answer(request, 200, "text/plain; charset=utf-8", text, len);
+    if (fclose(out) == 0) request_answer(request, 200, TYPE_TEXT, text, len);
   }
   free(text);
   if (!request->status) request_answer_text(request, 503, "out of memory\n");

@@ -3,8 +3,9 @@
  * Invariants
  *  1. At the limit of connections the next one stays with libuv, which reads no more from the listener until it was
  *     accepted. So no more descriptors are used than were planned for, but for that one.
- *  2. If there is no descriptor all the same, libuv closes new connections unseen, with one that it keeps for that. When
- *     it has lost that too it tries again for ever, inside one callback: then the listener is closed for a moment.
+ *  2. If there is no descriptor all the same, libuv closes new connections unseen, by means of one that it keeps for
+ *     that. When it has lost that one it tries again for ever, inside one callback: then the listener is closed for a
+ *     moment.
  */
 #include "listener.h"
 

@@ -2,18 +2,20 @@
  *
  * gateway: an HTTP/1.1 and HTTP/2 server, libh2o on a libuv loop, every request of which has a context.
  *
- *   root                       the program: signals, curl, the pipeline of stats.c
- *     services                 over when one of them fails, or all have drained
- *       connection             of a client; hung up on at its end                        conn.c
- *         request              its deadline is its client's or ours                      request.c
- *           job, wait, fan     what is done for it                                       work.c, simple.c, fan.c
+ *   root                         the program: signals, curl, the pipeline of stats.c
+ *     services                   over when one of them fails, or the gateway has drained
+ *       app, debug, backends     a server each                                        server.c, listener.c
+ *         connection             of a client; its end hangs up                        conn.c
+ *           request              has the deadline that its client or the server sets  request.c, head.c
+ *             wait, job, fan     what is done for it                                  simple.c, work.c, fan.c
  *
- * Three servers are services of one set (server.c): the gateway itself, the debug server (debug.c), and backends of the
- * program's own for a look at it without a network. They live and end together. The gateway's end is a drain, whose
- * ledger is also what limits and counts its requests; when that is over the others are told.
+ * Three servers are services of one set: the gateway itself, the debug server (debug.c), and backends of the program's
+ * own, for a look at it without a network. They live and end together. The gateway's end is a drain, whose ledger is
+ * also what limits its requests; when that is over the others are told.
  *
  * To put uvflow into a server of your own, read request.c: where a request gets its context, the three ways in which
- * that ends, and why an answer is made once. The rest is h2o's business, or libuv's.
+ * that ends early, and why there is one answer whatever comes first. Then conn.c: how it is known that a client has
+ * left. The rest is libh2o's business, or libuv's. bare.c is the same server without uvflow.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -113,9 +115,8 @@ static void add_service(gateway_t *gateway, server_t *server, const server_optio
 
 static void on_app_answer(server_t *server, uint64_t began_ns) { stats_note(&server->gateway->stats, began_ns); }
 
-static void add_services(gateway_t *gateway) {
-  const options_t *options = &gateway->options;
-  server_options_t debug = {.name = "debug",
+static server_options_t debug_options(const options_t *options) {
+  return (server_options_t){.name = "debug",
                             .host = options->host,
                             .port = (int)options->debug_port,
                             .routes = DEBUG_ROUTES,
@@ -125,7 +126,10 @@ static void add_services(gateway_t *gateway) {
                             .request_ms = options->request_ms,
                             .idle_ms = options->idle_ms,
                             .grace_ms = DEBUG_GRACE_MS};
-  server_options_t own = debug;
+}
+
+static server_options_t own_options(const options_t *options) {
+  server_options_t own = debug_options(options);
   own.name = "backends";
   own.host = "127.0.0.1";
   own.port = 0;
@@ -134,7 +138,11 @@ static void add_services(gateway_t *gateway) {
   own.max_ms = UINT64_MAX / MS_NS;
   own.idle_ms = UINT32_MAX; /* curl keeps its connections */
   own.on_listening = on_own_listening;
-  server_options_t app = debug;
+  return own;
+}
+
+static server_options_t app_options(const options_t *options) {
+  server_options_t app = debug_options(options);
   app.name = "app";
   app.port = (int)options->port;
   app.routes = APP_ROUTES;
@@ -148,11 +156,18 @@ static void add_services(gateway_t *gateway) {
   app.on_listening = on_app_listening;
   app.on_step = on_app_step;
   app.on_drained = on_app_drained;
-  gateway->has_own = !options->backends;
+  app.on_answer = on_app_answer;
+  return app;
+}
+
+static void add_services(gateway_t *gateway) {
+  server_options_t debug = debug_options(&gateway->options);
+  server_options_t own = own_options(&gateway->options);
+  server_options_t app = app_options(&gateway->options);
+  gateway->has_own = !gateway->options.backends;
   if (gateway->has_own) add_service(gateway, &gateway->own, &own);
   add_service(gateway, &gateway->debug, &debug);
   add_service(gateway, &gateway->app, &app);
-  gateway->app.on_answer = on_app_answer;
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------- */

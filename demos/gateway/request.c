@@ -17,7 +17,7 @@
 
 #include "head.h"
 
-static const char TEXT[] = "text/plain; charset=utf-8";
+const char TYPE_TEXT[] = "text/plain; charset=utf-8";
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -41,7 +41,7 @@ static const char *reason_of(int status) {
 static void settle(request_t *request, int status) {
   request->status = status;
   counters_answer(&request->server->counters, status);
-  if (request->server->on_answer) request->server->on_answer(request->server, request->began_ns);
+  if (request->server->options.on_answer) request->server->options.on_answer(request->server, request->began_ns);
   uvf_drain_request_end(&request->entry); /* says no if it was never in the ledger */
   uvf_ctx_release(request->ctx);
   request->ctx = NULL;
@@ -59,7 +59,9 @@ void request_answer(request_t *request, int status, const char *type, const char
   h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, type, strlen(type));
   if (status == 503)
     h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("retry-after"), 0, NULL, H2O_STRLIT("1"));
+  conn_t *conn = request->conn;
   h2o_send_inline(req, body, len);
+  conn_settle_write(conn); /* the request may be gone */
 }
 
 void request_answer_text(request_t *request, int status, const char *format, ...) {
@@ -68,7 +70,7 @@ void request_answer_text(request_t *request, int status, const char *format, ...
   va_start(args, format);
   int len = vsnprintf(text, sizeof(text), format, args);
   va_end(args);
-  request_answer(request, status, TEXT, text, len < 0 ? 0 : least((size_t)len, sizeof(text) - 1));
+  request_answer(request, status, TYPE_TEXT, text, len < 0 ? 0 : least((size_t)len, sizeof(text) - 1));
 }
 
 void request_fail(request_t *request, int err) {

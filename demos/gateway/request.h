@@ -29,8 +29,12 @@ struct request_s {
 /* h2o's handler of all paths. */
 int request_on_req(server_t *server, h2o_req_t *req);
 
-/* Answers it, once. `body` is copied. */
+/* Answers it, once. `body` is copied. Unless that is done inside its route's start, the memory of the request may be
+ * gone afterwards. */
 void request_answer(request_t *request, int status, const char *type, const char *body, size_t len);
+
+/* The type of what is no JSON. */
+extern const char TYPE_TEXT[];
 
 /* The same with a line of text. */
 void request_answer_text(request_t *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));

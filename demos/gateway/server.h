@@ -40,6 +40,7 @@ typedef struct server_options_s {
   void (*on_listening)(server_t *server);                   /* may be NULL */
   void (*on_step)(server_t *server, uvf_drain_step_t step); /* may be NULL */
   void (*on_drained)(server_t *server);                     /* may be NULL */
+  void (*on_answer)(server_t *server, uint64_t began_ns);   /* may be NULL */
 } server_options_t;
 
 /* Of listener.c. */
@@ -72,7 +73,6 @@ struct server_s {
   h2o_linklist_t idle; /* the one that has been so longest is first */
   h2o_linklist_t busy;
   uvf_sleep_t sweep;
-  void (*on_answer)(server_t *server, uint64_t began_ns); /* for every request; may be NULL */
 };
 
 /* Sets h2o up. In every case server_free follows, when the loop has run to its end. */

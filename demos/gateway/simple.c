@@ -10,9 +10,9 @@ enum { DEFAULT_MS = 100, MOST_MS = 600000 };
 
 void healthz_start(request_t *request) {
   if (uvf_drain_is_ready(&request->server->drain))
-    request_answer(request, 200, "text/plain; charset=utf-8", H2O_STRLIT("ok\n"));
+    request_answer(request, 200, TYPE_TEXT, H2O_STRLIT("ok\n"));
   else
-    request_answer(request, 503, "text/plain; charset=utf-8", H2O_STRLIT("draining\n"));
+    request_answer(request, 503, TYPE_TEXT, H2O_STRLIT("draining\n"));
 }
 
 /* h2o hands a request over when its body is complete. */

@@ -92,12 +92,6 @@ static void on_h2_guest_end(h2_t *h2, int err) {
   guest->open = 0;
 }
 
-static void await_count(subject_t *subject, const char *name, long long n) {
-  uint64_t until = uv_hrtime() + patient_ms(LIMIT_MS) * 1000000;
-  while (subject_look(subject) && subject_count(subject, name) != n && uv_hrtime() < until) pass_time(subject->loop, 2);
-  check(subject_count(subject, name) == n, "%s is %lld, not %lld", name, subject_count(subject, name), n);
-}
-
 /* --- one signal ----------------------------------------------------------------------------------------------- */
 
 /* Until /healthz says 503; then what else is asked is served still, and later refused at the door. */
@@ -139,8 +133,8 @@ static void one_signal(uv_loop_t *loop) {
   h2.h2.on_stream = on_h2_guest_stream;
   h2.h2.on_end = on_h2_guest_end;
   h2_open(&h2.h2, loop, subject.port);
-  await_count(&subject, "connections", 5);
-  await_count(&subject, "in_flight", 3);
+  subject_await(&subject, "before", "connections", 5, 5);
+  subject_await(&subject, "before", "in_flight", 3, 3);
   check(idle.status == 200, "/healthz before: status %d", idle.status);
   idle.status = 0;
   subject_signal(&subject, SIGTERM);
@@ -171,8 +165,8 @@ static void past_the_grace(uv_loop_t *loop) {
   come(&work, loop, subject.port, "/work?ms=60000");
   come(&fan, loop, subject.port, "/fan?n=3&ms=60000");
   come(&half, loop, subject.port, NULL); /* half a request: nothing that could be answered */
-  await_count(&subject, "in_flight", 3);
-  await_count(&subject, "connections", 4);
+  subject_await(&subject, "before", "in_flight", 3, 3);
+  subject_await(&subject, "before", "connections", 4, 4);
   wire_print(&half.client.wire, "GET /slow?ms=1 HTTP/1.1\r\nHost:");
   subject_signal(&subject, SIGTERM);
   check_guest(loop, &slow, "/slow that would take a minute", 503);
@@ -194,7 +188,7 @@ static void two_signals(uv_loop_t *loop) {
   if (!subject_start(&subject, loop, gateway, 0, arguments)) return;
   subject.wanted_exit = 128 + SIGTERM;
   come(&slow, loop, subject.port, "/slow?ms=60000");
-  await_count(&subject, "in_flight", 1);
+  subject_await(&subject, "before", "in_flight", 1, 1);
   subject_signal(&subject, SIGTERM);
   uint64_t until = uv_hrtime() + patient_ms(LIMIT_MS) * 1000000;
   while (!strstr(subject.child.out.at, "drain ") && uv_hrtime() < until) pass_time(loop, 2);

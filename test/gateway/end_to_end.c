@@ -182,16 +182,8 @@ static void on_h2_leaver_end(h2_t *h2, int err) {
   --*leaver->open;
 }
 
-/* Waits until the gateway has that many in flight: only then do they leave. */
-static void await_in_flight(subject_t *subject, long long n) {
-  uint64_t until = uv_hrtime() + patient_ms(AWAY_MS) * 1000000;
-  while (subject_look(subject) && subject_count(subject, "in_flight") != n && uv_hrtime() < until)
-    pass_time(subject->loop, 5);
-  check(subject_count(subject, "in_flight") == n, "in flight are %lld requests, not %lld",
-        subject_count(subject, "in_flight"), n);
-}
-
 static void leave_half_way(subject_t *subject) {
+  static const char WHO[] = "clients that leave half way";
   static const char *const PATHS[] = {"/slow?ms=60000", "/work?ms=60000", "/fan?n=3&ms=60000"};
   static leaver_t leavers[LEAVERS];
   static const size_t none[STATUSES_MOST];
@@ -213,19 +205,18 @@ static void leave_half_way(subject_t *subject) {
     else
       h2_open(&leaver->h2, subject->loop, subject->port);
   }
-  await_in_flight(subject, LEAVERS);
+  subject_await(subject, WHO, "in_flight", LEAVERS, LEAVERS); /* only then do they leave */
   for (int i = 0; i < LEAVERS; i++) { /* by closing, by a reset of the connection, or of the stream */
     if (i % 4 == 0) wire_close(&leavers[i].client.wire);
     if (i % 4 == 1) wire_reset(&leavers[i].client.wire);
     if (i % 4 == 2) wire_close(&leavers[i].h2.wire);
     if (i % 4 == 3) h2_reset_stream(&leavers[i].h2, leavers[i].stream);
   }
-  await_in_flight(subject, 0);
-  check(subject_count(subject, "jobs") == 0, "%lld jobs run for clients that have left",
-        subject_count(subject, "jobs"));
+  subject_await(subject, WHO, "in_flight", 0, 0);
+  subject_await(subject, WHO, "jobs", 0, 0); /* of a minute each: they have seen it */
   for (int i = 3; i < LEAVERS; i += 4) wire_close(&leavers[i].h2.wire);
   await_zero(subject->loop, &open, patient_ms(AWAY_MS));
-  compare(subject, "clients that leave half way", &before, LEAVERS, none, LEAVERS);
+  compare(subject, WHO, &before, LEAVERS, none, LEAVERS);
 }
 
 /* --- more than it takes --------------------------------------------------------------------------------------- */

@@ -57,6 +57,9 @@ static void check_others(scene_t *scene, const char *who) {
         others->wrong_status, others->wrong_number, others->wrong);
 }
 
+/* The limits of a gateway as it is. */
+static const char *const LIFE[] = {"--lame-duck-ms", "0", NULL};
+
 static void run_case(uv_loop_t *loop, const char *gateway, const hostile_t *hostile, int full, uint64_t *random) {
   scene_t scene;
   char statuses[128], rest[128];
@@ -65,7 +68,7 @@ static void run_case(uv_loop_t *loop, const char *gateway, const hostile_t *host
   scene.full = full;
   scene.random = random;
   scene.who = hostile->name;
-  if (!subject_start(&scene.subject, loop, gateway, hostile->descriptors, hostile->options)) return;
+  if (!subject_start(&scene.subject, loop, gateway, hostile->descriptors, full ? LIFE : hostile->options)) return;
   start_others(&scene, hostile->may_refuse);
   uint64_t from = uv_hrtime();
   hostile->attack(&scene);

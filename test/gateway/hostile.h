@@ -27,13 +27,16 @@ typedef struct scene_s {
 
 typedef struct hostile_s {
   const char *name;
-  const char *const *options; /* of the gateway; NULL: none */
+  const char *const *options; /* of the gateway, where not --full; NULL: none */
   int descriptors;            /* its limit; 0: ours */
   void (*attack)(scene_t *scene);
   int may_refuse; /* others are told 503 while too much is in flight */
 } hostile_t;
 
 extern const hostile_t HOSTILES[]; /* ends with a name of NULL */
+
+/* What must be answered or closed, at once or at the limits of the gateway, is by then. */
+static inline uint64_t closed_ms(const scene_t *scene) { return patient_ms(scene->full ? 30000 : 8000); }
 
 /* Those over HTTP/2: hostile_h2.c. */
 void attack_half_preface(scene_t *scene);
@@ -44,7 +47,7 @@ void attack_many_streams(scene_t *scene);
 
 /* Runs until the swarm has ended by itself, then checks that it did in time: closed, each of them, by the gateway; or
  * makes it leave. Adds what it counted to the scene, and frees it. */
-void await_closed(scene_t *scene, swarm_t *swarm, uint64_t limit_ms);
+void await_closed(scene_t *scene, swarm_t *swarm);
 void leave(scene_t *scene, swarm_t *swarm, int reset);
 
 #endif

@@ -7,7 +7,7 @@
 #include "hostile.h"
 #include "support.h"
 
-enum { CONNS = 10, CLOSED_MS = 8000, RESETS = 2000, STREAMS = 400, PREFACE_LEN = 24 };
+enum { CONNS = 10, RESETS = 2000, STREAMS = 400, PREFACE_LEN = 24 };
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -56,7 +56,7 @@ static void leave_h2(scene_t *scene, h2_swarm_t *swarm) {
 }
 
 static void await_closed_h2(scene_t *scene, h2_swarm_t *swarm) {
-  check(await_zero(scene->loop, &swarm->open, patient_ms(CLOSED_MS)), "%s: %d connections are still open", scene->who,
+  check(await_zero(scene->loop, &swarm->open, closed_ms(scene)), "%s: %d connections are still open", scene->who,
         swarm->open);
   leave_h2(scene, swarm);
 }
@@ -117,7 +117,7 @@ void attack_rapid_reset(scene_t *scene) {
   static h2_swarm_t swarm;
   scene->sent = RESETS + CONNS;
   begin(scene, &swarm, ask_and_reset, 0);
-  uint64_t until = uv_hrtime() + patient_ms(CLOSED_MS) * MS_NS;
+  uint64_t until = uv_hrtime() + closed_ms(scene) * MS_NS;
   while (swarm.ended < CONNS && swarm.open == CONNS && uv_hrtime() < until) pass_time(scene->loop, 5);
   check(scene->closed > 0 || scene->by_status[200] == CONNS, "%s: the last stream of %zu connections was not answered",
         scene->who, CONNS - scene->by_status[200]);
@@ -137,7 +137,7 @@ void attack_many_streams(scene_t *scene) {
   static h2_swarm_t swarm;
   scene->sent = STREAMS;
   begin(scene, &swarm, ask_many, 0);
-  uint64_t until = uv_hrtime() + patient_ms(CLOSED_MS) * MS_NS;
+  uint64_t until = uv_hrtime() + closed_ms(scene) * MS_NS;
   while (swarm.ended < STREAMS && swarm.open == CONNS && uv_hrtime() < until) pass_time(scene->loop, 5);
   check(swarm.ended == STREAMS, "%s: %zu of %d streams have ended", scene->who, swarm.ended, STREAMS);
   check(scene->by_status[200] > 0 && scene->by_status[200] + scene->by_status[503] + scene->by_status[0] == STREAMS,

@@ -18,6 +18,8 @@ enum {
   STOP_MS = 30000,
   REST_MS = 10000,
   POLL_MS = 20,
+  AWAIT_MS = 20000,
+  AWAIT_POLL_MS = 2,
   SETTLE_MS = 1,
   SETTLE_POLLS = 50,
   SETTLED = 3
@@ -27,6 +29,20 @@ static subject_t *running; /* one at a time */
 
 static void kill_running(void) {
   if (running) uv_process_kill(&running->child.process, SIGKILL);
+}
+
+static void on_killed(int signum) {
+  kill_running();
+  _Exit(128 + signum);
+}
+
+static void kill_it_with_us(void) {
+  static int done;
+  if (done) return;
+  done = 1;
+  atexit(kill_running);
+  signal(SIGINT, on_killed);
+  signal(SIGTERM, on_killed);
 }
 
 /* --- what it holds -------------------------------------------------------------------------------------------- */
@@ -76,6 +92,14 @@ long long subject_count(const subject_t *subject, const char *name) {
   for (const char *line = subject->counters.body.at; line && *line; line = strchr(line, '\n'), line += line != NULL)
     if (strncmp(line, name, len) == 0 && line[len] == ' ') return atoll(line + len + 1);
   return -1;
+}
+
+void subject_await(subject_t *subject, const char *who, const char *name, long long least, long long most) {
+  uint64_t until = uv_hrtime() + patient_ms(AWAIT_MS) * 1000000;
+  long long n;
+  while (subject_look(subject), n = subject_count(subject, name), (n < least || n > most) && uv_hrtime() < until)
+    pass_time(subject->loop, AWAIT_POLL_MS);
+  check(n >= least && n <= most, "%s: %s is %lld, not %lld", who, name, n, least);
 }
 
 /* What it holds more than it did, connections that are kept left out. */
@@ -130,7 +154,6 @@ static void settle(subject_t *subject) {
 
 int subject_start(subject_t *subject, uv_loop_t *loop, const char *program, int descriptors,
                   const char *const *options) {
-  static int hooked;
   size_t n = 0;
   memset(subject, 0, sizeof(*subject));
   subject->loop = loop;
@@ -142,8 +165,7 @@ int subject_start(subject_t *subject, uv_loop_t *loop, const char *program, int 
   subject->argv[n++] = program;
   while (options && *options && n + 1 < SUBJECT_OPTIONS) subject->argv[n++] = *options++;
   subject->child.argv = subject->argv;
-  if (!hooked) atexit(kill_running);
-  hooked = 1;
+  kill_it_with_us();
   child_start(&subject->child, loop);
   running = subject;
   if (!check(await_listening(subject), "%s does not listen; it said: %s%s", program,

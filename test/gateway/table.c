@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "table.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,9 @@ static int take_option(const option_t *option, const char *value) {
 }
 
 int take_options(char **argv, const char *help, const option_t *options) {
+#ifdef SIGPIPE
+  signal(SIGPIPE, SIG_IGN); /* whoever writes to a connection that was reset sees it by the error */
+#endif
   for (char **at = argv + 1; *at; at += 2) {
     if (strcmp(*at, "--help") == 0) {
       fputs(help, stdout);

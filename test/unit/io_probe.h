@@ -227,6 +227,58 @@ static inline void moment_stop(moment_t *moment) {
   run_ready(&io.f->loop);
 }
 
+/* --- in the loop's poll, before what became ready later --- */
+
+typedef struct early_s {
+  uv_tcp_t near, far;
+  void (*then)(void *arg);
+  void *arg;
+  int came;
+} early_t;
+
+static inline void early_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
+  static char byte;
+  (void)handle;
+  (void)suggested;
+  *buf = uv_buf_init(&byte, 1);
+}
+
+static inline void early_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
+  early_t *early = stream->data;
+  (void)buf;
+  if (nread <= 0 || early->came) return;
+  early->came = 1;
+  early->then(early->arg);
+}
+
+/* A connected pair with a byte in it. Systems tell events in the order in which they came about: what completes after
+ * this is told after then(arg), in the same poll, and the library has not looked at its posts in between. */
+static inline void early_open(early_t *early, void (*then)(void *), void *arg) {
+  uv_buf_t buf = uv_buf_init((char *)(uintptr_t) "x", 1);
+  uv_os_sock_t ends[2];
+  early->then = then;
+  early->arg = arg;
+  early->came = 0;
+  assert_int_equal(uv_socketpair(SOCK_STREAM, 0, ends, UV_NONBLOCK_PIPE, UV_NONBLOCK_PIPE), 0);
+  assert_int_equal(uv_tcp_init(&io.f->loop, &early->near), 0);
+  assert_int_equal(uv_tcp_init(&io.f->loop, &early->far), 0);
+  assert_int_equal(uv_tcp_open(&early->near, ends[0]), 0);
+  assert_int_equal(uv_tcp_open(&early->far, ends[1]), 0);
+  early->near.data = early;
+  assert_int_equal(uv_read_start((uv_stream_t *)&early->near, early_alloc, early_read), 0);
+  turn(&io.f->loop); /* the system knows that we wait for it */
+  assert_int_equal(uv_try_write((uv_stream_t *)&early->far, &buf, 1), 1);
+}
+
+static inline void early_close(early_t *early) {
+  uv_close((uv_handle_t *)&early->near, NULL);
+  uv_close((uv_handle_t *)&early->far, NULL);
+  turn(&io.f->loop);
+}
+
+/* Another thread cancels, and has done so when this returns; the loop has not heard of it. */
+static inline void cancel_elsewhere(void *ctx) { on_thread(scene_cancel, ctx); }
+
 /* --- a clock that stands still --- */
 
 static uint64_t frozen_ns;

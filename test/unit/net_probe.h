@@ -7,6 +7,7 @@
 #ifndef UVFLOW_TEST_NET_PROBE_H
 #define UVFLOW_TEST_NET_PROBE_H
 
+#include "io/io.h"
 #include "unit/io_probe.h"
 
 #define FILLERS 8
@@ -211,6 +212,7 @@ static inline void assert_connected(const tally_t *t) {
   assert_ptr_equal(conn_of(t)->tcp.data, t);
   assert_ptr_equal(conn_of(t)->req.tcp, &conn_of(t)->tcp);
   assert_false(uv_is_closing(conn_handle(t)));
+  assert_null(uvf__user_find(NULL, conn_handle(t), UVF__USER_CONNECT)); /* the library has forgotten it */
 }
 
 static inline void conn_close(const tally_t *t) {

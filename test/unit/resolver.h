@@ -25,7 +25,9 @@ static gate_t resolver_entered, resolver_go;
 
 static inline void *resolver_next(const char *name) { return dlsym((void *)-1L, name); } /* RTLD_NEXT */
 
-int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **list) {
+/* Visible, so that libuv's calls come here. */
+UVF_EXTERN int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                           struct addrinfo **list) {
   union {
     void *p;
     int (*fn)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -41,7 +43,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
   return status;
 }
 
-void freeaddrinfo(struct addrinfo *list) {
+UVF_EXTERN void freeaddrinfo(struct addrinfo *list) {
   union {
     void *p;
     void (*fn)(struct addrinfo *);

@@ -68,6 +68,9 @@ static inline void wire_on_connection(uv_stream_t *server, int status) {
   w->peer_open = 1;
 }
 
+/* What to do with a TCP wire that has begun to connect; NULL: nothing. */
+static void (*wire_connecting)(wire_t *w);
+
 static inline void wire_connect(wire_t *w) {
   uv_tcp_t server;
   uv_connect_t connect;
@@ -82,6 +85,7 @@ static inline void wire_connect(wire_t *w) {
   assert_int_equal(uv_tcp_getsockname(&server, (struct sockaddr *)&addr, &len), 0);
   connect.data = &connected;
   assert_int_equal(uv_tcp_connect(&connect, (uv_tcp_t *)w->stream, (const struct sockaddr *)&addr, wire_on_connect), 0);
+  if (wire_connecting != NULL) wire_connecting(w);
   run_until(&io.f->loop, &connected, 1);
   run_until(&w->loop, &w->peer_open, 1);
   uv_close((uv_handle_t *)&server, NULL);

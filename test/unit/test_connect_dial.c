@@ -164,6 +164,28 @@ static void ended_when_the_name_is_resolved_and_its_loop_has_not_heard_nothing_i
   }
 }
 
+static void a_name_that_is_told_before_the_cancel_of_another_thread_is_heard_is_not_tried(void **state) {
+  fixture_t *f = *state;
+  for (int release = 0; release < 2; release++) {
+    uvf_ctx_t *ctx = child_of(f->root);
+    tally_t *t = conn_new(release);
+    crowd_t crowd;
+    early_t early;
+    t->keep = 1;
+    crowd_open(&crowd, IO_POOL - 1);
+    early_open(&early, cancel_elsewhere, ctx);
+    dial_start(ctx, t, "127.0.0.1", good_port, NULL);
+    crowd_overtaken(&crowd);
+    run_tally(t);
+    assert_int_equal(early.came, 1);
+    assert_tally(t, UV_ECANCELED);
+    assert_int_equal(conn_of(t)->req.attempts, 0);
+    early_close(&early);
+    crowd_close(&crowd);
+    uvf_ctx_release(ctx);
+  }
+}
+
 /* Until the first address is being tried. */
 static void run_to_attempt(run_t *run) {
   for (int ms = 0; conn_of(run->t)->req.attempts == 0 && ms < PATIENCE_MS; ms++) {
@@ -402,6 +424,7 @@ int main(void) {
       unit_dial(a_port_that_refuses_is_told_and_one_that_hangs_runs_out_of_time),
       unit_dial(ended_while_its_name_is_queued_it_is_never_resolved),
       unit_dial(ended_when_the_name_is_resolved_and_its_loop_has_not_heard_nothing_is_tried),
+      unit_dial(a_name_that_is_told_before_the_cancel_of_another_thread_is_heard_is_not_tried),
       unit_dial(ended_while_it_connects_the_socket_is_closed),
       unit_dial(ended_between_the_connection_and_its_callback_it_is_handed_over_all_the_same),
 #ifdef RESOLVER_GATE

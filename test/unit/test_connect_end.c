@@ -117,6 +117,26 @@ static void a_connection_that_the_system_has_made_and_nobody_has_seen_is_closed(
   }
 }
 
+static void a_connection_told_before_the_cancel_of_another_thread_is_heard_is_closed(void **state) {
+  fixture_t *f = *state;
+  for (int release = 0; release < 2; release++) {
+    int accepted = net.accepted, ended = net.ended;
+    uvf_ctx_t *ctx = child_of(f->root);
+    tally_t *t = conn_new(release);
+    early_t early;
+    list_t list;
+    early_open(&early, cancel_elsewhere, ctx);
+    conn_start(ctx, t, list_of(&list, "gg"), NULL);
+    assert_true(net_await(&net.accepted, accepted + 1));
+    run_tally(t);
+    assert_int_equal(early.came, 1);
+    assert_tally(t, UV_ECANCELED);
+    assert_true(net_await(&net.ended, ended + 1));
+    early_close(&early);
+    uvf_ctx_release(ctx);
+  }
+}
+
 static void ended_between_the_connection_and_its_callback_it_is_handed_over_all_the_same(void **state) {
   (void)state;
   for (int i = 0; i < 2 * WAYS; i++) {
@@ -202,6 +222,48 @@ static void ended_between_two_addresses_the_next_is_not_tried(void **state) {
     run_close(&run, run.scene.err);
     assert_int_equal(conn_of(run.t)->req.attempts, 1);
     assert_int_equal(fds_in_done, fds);
+  }
+}
+
+typedef struct slip_s {
+  uv_check_t check;
+  uv_idle_t slip; /* closed behind the socket: libuv runs its close callback before the socket's */
+  tally_t *t;
+  int came;
+} slip_t;
+
+static void on_slip(uv_handle_t *handle) {
+  slip_t *slip = handle->data;
+  cancel_elsewhere(op_of_tally(slip->t)->ctx); /* not heard before the next turn */
+  slip->came++;
+}
+
+static void on_slip_check(uv_check_t *check) {
+  slip_t *slip = (slip_t *)check;
+  if (uv_is_closing((uv_handle_t *)&slip->slip) || !uv_is_closing(conn_handle(slip->t))) return;
+  uv_close((uv_handle_t *)&slip->slip, on_slip);
+}
+
+static void cancelled_by_another_thread_as_the_first_socket_is_closed_the_next_address_is_not_tried(void **state) {
+  fixture_t *f = *state;
+  for (int release = 0; release < 2; release++) {
+    uvf_ctx_t *ctx = child_of(f->root);
+    slip_t slip = {.t = conn_new(release)};
+    list_t list;
+    slip.t->keep = 1;
+    slip.slip.data = &slip;
+    assert_int_equal(uv_idle_init(&f->loop, &slip.slip), 0);
+    assert_int_equal(uv_check_init(&f->loop, &slip.check), 0);
+    conn_start(ctx, slip.t, list_of(&list, "rg"), NULL);
+    assert_int_equal(uv_check_start(&slip.check, on_slip_check), 0);
+    uv_unref((uv_handle_t *)&slip.check);
+    run_tally(slip.t);
+    uv_close((uv_handle_t *)&slip.check, NULL);
+    turn(&f->loop);
+    assert_int_equal(slip.came, 1);
+    assert_tally(slip.t, UV_ECANCELED);
+    assert_int_equal(conn_of(slip.t)->req.attempts, 1);
+    uvf_ctx_release(ctx);
   }
 }
 
@@ -374,10 +436,12 @@ int main(void) {
       unit_net(ended_while_it_waits_it_is_told_and_tries_no_further_address),
       unit_net(with_a_release_callback_done_comes_before_libuv_has_let_go),
       unit_net(a_connection_that_the_system_has_made_and_nobody_has_seen_is_closed),
+      unit_net(a_connection_told_before_the_cancel_of_another_thread_is_heard_is_closed),
       unit_net(ended_between_the_connection_and_its_callback_it_is_handed_over_all_the_same),
       unit_net(ended_between_the_last_failure_and_its_callback_it_is_the_failure_that_is_told),
       unit_net(ended_afterwards_nothing_changes),
       unit_net(ended_between_two_addresses_the_next_is_not_tried),
+      unit_net(cancelled_by_another_thread_as_the_first_socket_is_closed_the_next_address_is_not_tried),
       unit_net(ended_as_the_attempt_runs_out_of_time_the_end_is_told),
       unit_net(its_deadline_and_its_attempts_time_at_once_are_one_end),
       unit_net(closed_by_hand_it_is_not_closed_again_and_the_request_ends),

@@ -180,7 +180,7 @@ static void an_on_step_that_takes_longer_than_the_limit_does_not_shorten_the_nex
   server_t server;
   server_init(&server, f, HOUR_MS);
   server.then = be_slow;
-  server_reach(&server, UVF_DRAIN_LAME_DUCK);
+  server_reach_under(&server, f->root, UVF_DRAIN_LAME_DUCK);
   pass_ns(f, 0);
   assert_told(&server, UVF_DRAIN_STOP_ACCEPTING);
   pass_ns(f, HOUR_NS - 1);

@@ -18,6 +18,7 @@
 
 #define POOL_SIZE 2
 #define CALLS_MAX 64
+#define PARKS_MAX 4
 
 #ifdef _WIN32
 #define BINARY UV_FS_O_BINARY
@@ -83,9 +84,18 @@ struct call_s {
   uv_stat_t statbuf;
 };
 
+typedef struct park_s {
+  uv_work_t work;
+  gate_t started, go;
+  int used, opened, over;
+  void (*then)(void *arg); /* on the loop, when it is over */
+  void *arg;
+} park_t;
+
 typedef struct kit_s {
   fixture_t *f;
   uv_thread_t thread;
+  park_t parks[PARKS_MAX];
   call_t calls[CALLS_MAX];
   int ncalls, inside, callbacks, nested;
   long mem_before;
@@ -187,14 +197,6 @@ static inline void call_wait(call_t *call) {
 
 /* --- a pool that is parked --- */
 
-typedef struct park_s {
-  uv_work_t work;
-  gate_t started, go;
-  int over;
-  void (*then)(void *arg); /* on the loop, when it is over */
-  void *arg;
-} park_t;
-
 static inline void park_work(uv_work_t *work) {
   park_t *park = work->data;
   gate_open(&park->started, 1);
@@ -209,24 +211,36 @@ static inline void park_over(uv_work_t *work, int status) {
 }
 
 /* Keeps one thread of the pool, or waits for one. */
-static inline void park_queue(park_t *park) {
+static inline park_t *park_queue(void) {
+  park_t *park = kit.parks;
+  while (park->used) park++;
+  assert_true(park < kit.parks + PARKS_MAX);
   memset(park, 0, sizeof *park);
+  park->used = 1;
   gate_init(&park->started);
   gate_init(&park->go);
   park->work.data = park;
   assert_int_equal(uv_queue_work(&kit.f->loop, &park->work, park_work, park_over), 0);
+  return park;
 }
 
-static inline void park_start(park_t *park) {
-  park_queue(park);
+static inline park_t *park_start(void) {
+  park_t *park = park_queue();
   gate_pass(&park->started);
+  return park;
+}
+
+static inline void park_open(park_t *park) {
+  if (!park->opened) gate_open(&park->go, 1);
+  park->opened = 1;
 }
 
 static inline void park_end(park_t *park) {
-  gate_open(&park->go, 1);
+  park_open(park);
   run_until(&kit.f->loop, &park->over, 1);
   gate_destroy(&park->started);
   gate_destroy(&park->go);
+  park->used = 0;
 }
 
 /* --- files, without the library --- */
@@ -320,9 +334,7 @@ static inline int kit_setup(void **state) {
   if (!warm) {
     assert_int_equal(fixture_setup(state), 0);
     kit.f = *state;
-    park_t park;
-    park_start(&park);
-    park_end(&park);
+    park_end(park_start());
     assert_int_equal(fixture_teardown(state), 0);
     warm = 1;
   }
@@ -338,6 +350,10 @@ static inline int kit_teardown(void **state) {
   int status;
   atomic_store(&mem_fail_in, 0);
   test_alloc_fail_at(0);
+  for (park_t *park = kit.parks; park < kit.parks + PARKS_MAX; park++) { /* after a failed assertion */
+    park->then = NULL;
+    if (park->used) park_open(park);
+  }
   status = fds_teardown(state);
   clock_of_old();
   for (int i = 0; i < kit.ncalls; i++) {

@@ -29,7 +29,7 @@ typedef struct row_s {
   what_t what;
   uvf_ctx_t *root, *parent, *ctx;
   call_t *call;
-  park_t parks[POOL_SIZE];
+  park_t *parks[POOL_SIZE];
   int nparks, rc, roots_closed;
   size_t fds;      /* before the call */
   uv_file file;    /* for those that take one */
@@ -203,7 +203,7 @@ static void row_queued(row_t *r) {
 
 static void row_running(row_t *r) {
   row_call(r);
-  park_start(&r->parks[r->nparks++]); /* it stood behind the call, so that has left the queue */
+  r->parks[r->nparks++] = park_start(); /* it stood behind the call, so that has left the queue */
   row_end(r);
   assert_int_equal(r->rc, 0);
   if (r->call->release) run_until(&kit.f->loop, &r->call->done, 1);
@@ -217,15 +217,15 @@ static void row_running(row_t *r) {
 
 /* On the loop, right before or right behind the call's own callback, and before anything is delivered. */
 static void row_with_marker(row_t *r) {
-  park_t marker;
+  park_t *marker;
   if (r->state == READY) row_call(r);
-  park_queue(&marker);
-  gate_open(&marker.go, 1);
+  marker = park_queue();
+  park_open(marker);
   if (r->state == MET) row_call(r);
-  park_start(&r->parks[r->nparks++]); /* the one thread that was left is through with both */
-  marker.then = r->state == READY ? row_end_ready : row_end;
-  marker.arg = r;
-  park_end(&marker);
+  r->parks[r->nparks++] = park_start(); /* the one thread that was left is through with both */
+  marker->then = r->state == READY ? row_end_ready : row_end;
+  marker->arg = r;
+  park_end(marker);
 }
 
 static void row_completed(row_t *r) {
@@ -233,7 +233,7 @@ static void row_completed(row_t *r) {
     row_with_marker(r);
   } else {
     row_call(r);
-    park_start(&r->parks[r->nparks++]); /* the one thread that was left is through with the call */
+    r->parks[r->nparks++] = park_start(); /* the one thread that was left is through with the call */
     row_end(r);
     assert_int_equal(r->call->done, 0);
   }
@@ -259,11 +259,11 @@ static void row_contexts(row_t *r) {
 }
 
 static void row_park(row_t *r, int n) {
-  while (r->nparks < n) park_start(&r->parks[r->nparks++]);
+  while (r->nparks < n) r->parks[r->nparks++] = park_start();
 }
 
 static void row_tidy(row_t *r) {
-  while (r->nparks > 0) park_end(&r->parks[--r->nparks]);
+  while (r->nparks > 0) park_end(r->parks[--r->nparks]);
   call_wait(r->call);
   check_result(r);
   if (r->way == BY_OP) assert_int_equal(uvf_ctx_err(r->ctx), 0); /* one request ended, its context goes on */

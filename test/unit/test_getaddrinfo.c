@@ -231,6 +231,27 @@ static void ended_between_the_result_and_its_callback_the_list_is_given_all_the_
   }
 }
 
+static void a_result_that_comes_before_the_cancel_of_another_thread_is_heard_is_thrown_away(void **state) {
+  fixture_t *f = *state;
+  for (int release = 0; release < 2; release++) {
+    uvf_ctx_t *ctx = child_of(f->root);
+    tally_t *t = gai_new(release);
+    crowd_t crowd;
+    early_t early;
+    crowd_open(&crowd, IO_POOL - 1);
+    early_open(&early, cancel_elsewhere, ctx);
+    gai_start(ctx, t, "127.0.0.1", "80");
+    crowd_overtaken(&crowd);
+    run_tally(t);
+    assert_int_equal(early.came, 1);
+    assert_tally(t, UV_ECANCELED);
+    assert_null(list_in_done);
+    early_close(&early);
+    crowd_close(&crowd);
+    uvf_ctx_release(ctx);
+  }
+}
+
 static void ended_afterwards_nothing_changes(void **state) {
   (void)state;
   for (int i = 0; i < 2 * WAYS; i++) {
@@ -495,6 +516,7 @@ int main(void) {
       unit_gai(ended_while_it_is_queued_it_is_never_resolved),
       unit_gai(ended_when_it_is_resolved_and_its_loop_has_not_heard_the_list_is_thrown_away),
       unit_gai(ended_between_the_result_and_its_callback_the_list_is_given_all_the_same),
+      unit_gai(a_result_that_comes_before_the_cancel_of_another_thread_is_heard_is_thrown_away),
       unit_gai(ended_afterwards_nothing_changes),
 #ifdef RESOLVER_GATE
       unit_gai(a_resolver_that_hangs_keeps_the_release_and_nothing_else),

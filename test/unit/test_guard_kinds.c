@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * io.h: guards of descriptors and requests, the order of all kinds, and the read that a guard ends by closing its handle.
+ * io.h: guards of descriptors and requests, the order of all kinds, and the read that a guard ends by closing its
+ * handle.
  */
 #include "unit/guard_probe.h"
 

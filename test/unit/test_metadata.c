@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * serve.h: metadata: order and replacement, the grammar of keys and values, and that a set which a context carries never
- * changes, whoever adds to it, releases it or reads it.
+ * serve.h: metadata: order and replacement, the grammar of keys and values, and that a set which a context carries
+ * never changes, whoever adds to it, releases it or reads it.
  */
 #include "unit/probe.h"
 
@@ -60,7 +60,7 @@ static void added_pairs_stand_behind_their_ancestors_and_many_may_have_one_key(v
 static void set_pairs_hide_all_older_ones_of_their_keys_and_no_others(void **state) {
   fixture_t *f = *state;
   const uvf_metadata_t first[] = {pair("a", "1"), pair("b", "2"), pair("a", "3"), pair("ab", "4")};
-  const uvf_metadata_t second[] = {pair("A", "5"), pair("c", "6"), pair("a", "7")};
+  const uvf_metadata_t second[] = {pair("A", "5"), pair("c", "6"), pair("A", "7")};
   uvf_ctx_t *up = with(f->root, first, 4, UVF_METADATA_SET), *down = with(up, second, 3, UVF_METADATA_SET);
   uvf_ctx_t *last = with_one(down, "b", "", UVF_METADATA_SET);
   assert_string_equal(text_of(up), "a=1 b=2 a=3 ab=4");

@@ -86,6 +86,52 @@ static void ended_in_every_way_and_state_it_is_told_once_and_no_byte_is_lost(voi
   }
 }
 
+/* --- cancelled while the loop looks at its descriptors --- */
+
+typedef struct between_s {
+  uvf_ctx_t *ctx;
+  rd_t *rd;
+  int was_pending;
+} between_t;
+
+static between_t between;
+
+static void between_on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
+  (void)buf;
+  if (nread <= 0) return;
+  uv_read_stop(stream);
+  between.was_pending = between.rd->t->req != NULL && state_of(between.rd->t) == UVF__OP_PENDING;
+  on_thread(scene_cancel, between.ctx); /* the library's loop side does not know before it has looked at all */
+}
+
+static void of_a_context_that_another_thread_has_just_cancelled_nothing_is_read(void **state) {
+  int seen = 0;
+  (void)state;
+  for (int i = 0; i < 10; i++) { /* of two streams that are ready at once, the right one may be looked at first */
+    wire_t first, w;
+    wire_open(&first, LOCAL);
+    wire_open(&w, LOCAL);
+    between.ctx = child_of(io.f->root);
+    between.rd = rd_begin(&w, between.ctx, 20, NULL);
+    assert_int_equal(uv_read_start(first.stream, wire_on_alloc, between_on_read), 0);
+    turn(&io.f->loop);
+    assert_int_equal(wire_send(i % 2 ? &w : &first, 10), 10);
+    assert_int_equal(wire_send(i % 2 ? &first : &w, 10), 10);
+    run_tally(between.rd->t);
+    turn(&io.f->loop);
+    seen += between.was_pending;
+    if (between.was_pending) {
+      assert_rd(between.rd, UV_ECANCELED, 0);
+      wire_take(&w, 10);
+    }
+    uvf_ctx_release(between.ctx);
+    rd_free(between.rd);
+    wire_close(&w);
+    wire_close(&first);
+  }
+  assert_true(seen > 0);
+}
+
 /* --- the stream is closed --- */
 
 static void closing_the_stream_ends_the_read_under_whichever_context(void **state) {
@@ -320,6 +366,7 @@ static void told_turns_later_it_has_only_what_it_was_done_with(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit_io(ended_in_every_way_and_state_it_is_told_once_and_no_byte_is_lost),
+      unit_io(of_a_context_that_another_thread_has_just_cancelled_nothing_is_read),
       unit_io(closing_the_stream_ends_the_read_under_whichever_context),
       unit_io(what_had_been_read_when_the_stream_is_closed_is_told),
       unit_io(reads_started_in_each_others_callbacks_bring_a_stream_in_order),

@@ -126,7 +126,7 @@ static int read_beside(crowd_of_ends_t *crowd, uint64_t *seed) {
 static void with_threads_that_cancel_and_send_each_byte_comes_once(void **state) {
   uint64_t seed = test_seed();
   uv_thread_t cancellers[CANCELLERS], sender;
-  crowd_of_ends_t crowd = {0};
+  crowd_of_ends_t crowd = {.wire = NULL};
   wire_t w;
   (void)state;
   wire_open(&w, LOCAL);

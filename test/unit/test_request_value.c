@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * serve.h: the values a request carries: its id, its trace, and typed keys, declared in one file and defined in another.
+ * serve.h: the values a request carries: its id, its trace, and typed keys, declared in one file and defined in
+ * another.
  */
 #include "support/identity.h"
 #include "unit/probe.h"
 
-UVF_VALUE_DEFINE(identity, struct identity);
-UVF_VALUE_DEFINE(delegate, struct identity);
-UVF_VALUE(tenant, char);
-UVF_VALUE_DEFINE(tenant, char);
+UVF_VALUE(tenant, const char);
+UVF_VALUE_DEFINE(tenant, const char);
 
 static uvf_ctx_t *const sentinel = (uvf_ctx_t *)(uintptr_t)16;
 
@@ -187,11 +186,10 @@ static void free_identity(void *value) { ((struct identity *)value)->frees++; }
 static void typed_keys_are_each_their_own(void **state) {
   fixture_t *f = *state;
   struct identity one = {1, 0}, two = {2, 0}, three = {3, 0};
-  char acme[] = "acme";
   uvf_ctx_t *a = NULL, *b = NULL, *c = NULL, *d = NULL, *e = NULL;
   assert_int_equal(identity_with(f->root, &one, free_identity, &a), 0);
   assert_int_equal(delegate_with(a, &two, free_identity, &b), 0);
-  assert_int_equal(tenant_with(b, acme, NULL, &c), 0);
+  assert_int_equal(tenant_with(b, "acme", NULL, &c), 0);
   assert_int_equal(identity_with(c, &three, free_identity, &d), 0);
   assert_int_equal(identity_with(d, NULL, NULL, &e), 0);
   assert_null(identity_of(f->root));

@@ -137,6 +137,26 @@ static void a_failure_does_not_put_a_hedge_off(void **state) {
   assert_int_equal(call.retry.failed, 1);
 }
 
+static void a_failure_whose_pause_would_be_too_long_leaves_the_hedge_that_is_due_before(void **state) {
+  fixture_t *f = *state;
+  uvf_ctx_t *ctx = timeout_of(f->root, 70);
+  uvf_retry_options_t o = options_of(1000, 1000, 20);
+  call_t call;
+  CALL_INIT(call, 2, {LATER, 0, 0});
+  call_start(&call, ctx, &o, 1);
+  turn(&f->loop);
+  assert_int_equal(finish(&call, 0, UV_EIO), 0); /* 800 ms at least: past the deadline */
+  turn(&f->loop);
+  assert_call(&call, 1, 0, 0);
+  pass_ms(&f->loop, 20);
+  assert_call(&call, 2, 0, 0);
+  assert_int_equal(finish(&call, 1, 0), 0);
+  turn(&f->loop);
+  assert_call(&call, 2, 1, 1);
+  assert_int_equal(call.status, 0);
+  uvf_ctx_release(ctx);
+}
+
 static void one_that_is_not_retryable_ends_the_hedges_too(void **state) {
   fixture_t *f = *state;
   uvf_retry_options_t o = options_of(10, 10, 5);
@@ -310,12 +330,12 @@ static void hedges_and_the_time_of_an_attempt_work_together(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit_clock(a_hedge_begins_when_its_time_has_come_and_never_earlier),
-      unit(hedges_keep_their_time_by_the_real_clock),
       unit_clock(without_a_delay_all_begin_one_after_the_other_from_the_loop),
       unit_clock(with_one_attempt_there_is_nothing_to_hedge_with),
       unit_clock(a_hedge_past_the_deadline_is_none),
       unit_clock(a_failure_brings_the_next_attempt_forward),
       unit_clock(a_failure_does_not_put_a_hedge_off),
+      unit_clock(a_failure_whose_pause_would_be_too_long_leaves_the_hedge_that_is_due_before),
       unit_clock(one_that_is_not_retryable_ends_the_hedges_too),
       unit_clock(once_decided_no_attempt_begins_any_more),
       unit_clock(the_losers_contexts_are_cancelled_and_the_winners_is_not),
@@ -323,6 +343,7 @@ int main(void) {
       unit_clock(two_successes_in_one_turn_make_one_winner_the_first),
       unit_clock(a_success_beats_a_failure_that_came_before_it),
       unit_clock(hedges_and_the_time_of_an_attempt_work_together),
+      unit(hedges_keep_their_time_by_the_real_clock),
   };
   return test_run(tests);
 }

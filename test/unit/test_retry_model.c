@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Retries at random: many at once, of every shape, on a clock that jumps, cut short in every way. What must always hold
- * is checked of each: at most n attempts, none after the decision or the deadline or before its time; done once; release
- * once, after every attempt; one winner at most; and the budgets that they share never leave their bounds.
+ * Retries at random: many at once, of every shape, on a clock that jumps, cut short in every way. What must always
+ * hold is checked of each: at most n attempts, none after the decision or the deadline or before its time; done once;
+ * release once, after every attempt; one winner at most; and the budgets they share never leave their bounds.
  */
 #include "unit/retry_probe.h"
 

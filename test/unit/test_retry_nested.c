@@ -122,6 +122,43 @@ static void a_hedge_begins_and_wins_in_a_loop_nested_in_the_first_start(void **s
   }
 }
 
+/* Done inside start, which then runs the loop: it is told there, but neither it nor its attempts are given back. */
+typedef struct late_s {
+  uv_loop_t *loop;
+  unsigned int number;
+  int dones, releases; /* seen before start returned */
+} late_t;
+
+static void end_and_run_the_loop(call_t *call, uvf_attempt_t *attempt) {
+  late_t *late = call->arg;
+  if (attempt->number != late->number) return;
+  call->wrong += finish(call, attempt->number, 0) != 0;
+  for (int i = 0; i < 10; i++) uv_run(late->loop, UV_RUN_NOWAIT);
+  late->dones = call->dones;
+  late->releases = call->releases;
+}
+
+static void nothing_is_given_back_before_the_start_that_ended_it_has_returned(void **state) {
+  static const step_t steps[] = {{INSIDE, UV_EIO, 0}, {LATER, 0, 0}};
+  fixture_t *f = *state;
+  for (unsigned int row = 0; row < 4; row++) {
+    uvf_retry_options_t o = options_of(1, 1, UVF_NO_LIMIT);
+    late_t late = {&f->loop, row / 2, 0, 0};
+    int release = row % 2;
+    call_t call;
+    call_init(&call, late.number == 0 ? &steps[1] : steps, late.number + 1, 3);
+    call.in_start = end_and_run_the_loop;
+    call.arg = &late;
+    call_start(&call, f->root, &o, release);
+    run_until(&f->loop, &call.dones, 1);
+    run_ready(&f->loop);
+    assert_call(&call, (int)late.number + 1, 1, release);
+    assert_int_equal(late.dones, release);
+    assert_int_equal(late.releases, 0);
+    assert_ptr_equal(call.retry.winner, &call.attempts[late.number]);
+  }
+}
+
 /* --- company --- */
 
 static call_t crowd[64];
@@ -245,6 +282,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       unit(every_callback_may_run_the_loop_until_something_that_is_due_later),
       unit(a_hedge_begins_and_wins_in_a_loop_nested_in_the_first_start),
+      unit(nothing_is_given_back_before_the_start_that_ended_it_has_returned),
       unit_clock(what_is_due_in_the_same_moment_goes_on_in_a_nested_loop),
       unit_clock(a_start_may_end_others_that_are_due_in_the_same_moment),
       unit_clock(a_retry_may_be_an_attempt_of_another),

@@ -13,6 +13,8 @@
 
 typedef enum state_e { OVER, STUCK, MET, READY, AFTER, STATES } state_t;
 
+#define LOCAL_MUCH ((size_t)1 << 20) /* more than a local socket takes at once */
+
 typedef struct row_s {
   state_t state;
   int has_release;
@@ -36,7 +38,7 @@ static void run_and_drain(wire_t *w, const int *flag) {
 
 static void row_bring_about(row_t *r) {
   moment_t moment;
-  r->wr = wr_new(&r->wire, r->state == AFTER ? 100 : TOO_MUCH, r->has_release);
+  r->wr = wr_new(&r->wire, r->state == AFTER ? 100 : LOCAL_MUCH, r->has_release);
   if (r->state == OVER) row_end(r);
   tally_start(r->wr->t, wr_call_pieces(r->wr, r->scene.ctx, 3));
   if (r->state == MET) wire_drain(&r->wire);
@@ -191,9 +193,9 @@ static void the_end_of_a_guard_of_the_same_context_lets_go_what_has_no_release(v
     wire_t w;
     wr_t *wr = NULL;
     wire_open(&w, LOCAL);
-    if (first) wr = wr_begin(&w, ctx, TOO_MUCH, 1, 0);
+    if (first) wr = wr_begin(&w, ctx, LOCAL_MUCH, 1, 0);
     assert_int_equal(uvf_guard_start(ctx, &guard, handle_of_wire(&w), wire_on_closed), 0);
-    if (!first) wr = wr_begin(&w, ctx, TOO_MUCH, 1, 0);
+    if (!first) wr = wr_begin(&w, ctx, LOCAL_MUCH, 1, 0);
     uvf_ctx_cancel(ctx);
     run_tally(wr->t);
     assert_tally(wr->t, UV_ECANCELED);
@@ -213,7 +215,7 @@ static void closing_the_stream_cancels_what_is_pending(void **state) {
     wr_t *wr[3];
     size_t told = 0;
     wire_open(&w, LOCAL);
-    for (int i = 0; i < 3; i++) wr[i] = wr_begin(&w, io.f->root, TOO_MUCH, 1, i % 2);
+    for (int i = 0; i < 3; i++) wr[i] = wr_begin(&w, io.f->root, LOCAL_MUCH, 1, i % 2);
     for (int i = 0; i < 3; i++) {
       wire_drain(&w);
       uv_run(&io.f->loop, UV_RUN_NOWAIT);
@@ -278,6 +280,35 @@ static void with_own_writes_behind_it_nwritten_is_at_most_too_small(void **state
   wire_close(&w);
 }
 
+/* --- not connected yet --- */
+
+static wr_t *early[3];
+static uvf_ctx_t *early_ctx;
+
+static void write_early(wire_t *w) {
+  for (int i = 0; i < 3; i++) early[i] = wr_begin(w, i == 1 ? early_ctx : io.f->root, 1000, 2, 1);
+  uvf_ctx_cancel(early_ctx);
+}
+
+static void while_the_stream_connects_writes_wait_and_then_go(void **state) {
+  wire_t w;
+  (void)state;
+  early_ctx = child_of(io.f->root);
+  wire_connecting = write_early;
+  wire_open(&w, TCP);
+  wire_connecting = NULL;
+  for (int i = 0; i < 3; i++) {
+    run_tally(early[i]->t);
+    assert_wr(early[i], i == 1 ? UV_ECANCELED : 0, i == 1 ? 0 : 1000, 1000);
+  }
+  wire_close_stream(&w);
+  wire_drain_all(&w);
+  assert_int_equal(w.received, 3000);
+  for (int i = 0; i < 3; i++) wr_free(early[i]);
+  uvf_ctx_release(early_ctx);
+  wire_close(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit_io(ended_in_every_way_and_state_it_is_told_once_and_counts_what_has_gone),
@@ -286,6 +317,7 @@ int main(void) {
       unit_io(the_end_of_a_guard_of_the_same_context_lets_go_what_has_no_release),
       unit_io(closing_the_stream_cancels_what_is_pending),
       unit_io(with_own_writes_behind_it_nwritten_is_at_most_too_small),
+      unit_io(while_the_stream_connects_writes_wait_and_then_go),
   };
   stream_main();
   return test_run(tests);
