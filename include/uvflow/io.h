@@ -217,9 +217,10 @@ typedef void (*uvf_write_cb)(uvf_write_t *req, int status);
 typedef void (*uvf_write_release_cb)(uvf_write_t *req);
 
 /* nwritten: how many bytes the system has taken. In done: all of them if the status is 0, else what had gone when the
- *           request ended; exact if what is queued behind it on this stream was written by this library too, at most
- *           too small otherwise. In release it is final: bytes may have gone meanwhile (all of them, if libuv was done
- *           with it; if it failed or the stream was closed, those that had gone when libuv last said so). */
+ *           request ended: exact if it was ended by its context, uvf_op_cancel or a close, and what is queued behind it
+ *           on this stream was written by this library too; if the stream itself broke, or somebody else queued, at
+ *           most too small. In release it is final: bytes may have gone meanwhile (all of them, if libuv was done with
+ *           it; if it failed or the stream was closed, those that had gone when libuv last said so). */
 struct uvf_write_s {
   UVF_OP_FIELDS
   /* read-only */
@@ -238,7 +239,8 @@ struct uvf_write_s {
 /* Writes all of it, behind what was written before. The array is copied, what it points at is not. When the request
  * ends early part of it may have been sent, and libuv goes on sending: close the stream; then release comes at once.
  * Without a release callback done waits for that: give one, or bind the stream to the same context with a guard, whose
- * end then closes it. UV_EPIPE, UV_EBADF: not a writable stream. UV_EINVAL: also nbufs == 0. */
+ * end then closes it. UV_EPIPE, UV_EBADF: not a writable stream. UV_EINVAL: also nbufs == 0.
+ * As with uv_write, a program that writes to peers ignores SIGPIPE. */
 UVF_EXTERN int uvf_write_start(uvf_ctx_t *ctx, uvf_write_t *req, uv_stream_t *stream, const uv_buf_t bufs[],
                                unsigned int nbufs, uvf_write_cb done, uvf_write_release_cb release);
 

@@ -219,6 +219,7 @@ UVF_EXTERN const char *uvf_drain_step_name(uvf_drain_step_t step);
  *   struct identity *identity_of(const uvf_ctx_t *ctx);
  * that is uvf_ctx_with_value and uvf_ctx_value with a key that nobody else has. As the unexported key type and its
  * accessors in Go. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type and a part of a name take none */
 #define UVF_VALUE(name, type)                                                                                          \
   int name##_with(uvf_ctx_t *parent, type *value, uvf_value_free_cb free_cb, uvf_ctx_t **ctx);                         \
   type *name##_of(const uvf_ctx_t *ctx)
@@ -229,6 +230,7 @@ UVF_EXTERN const char *uvf_drain_step_name(uvf_drain_step_t step);
   }                                                                                                                    \
   type *name##_of(const uvf_ctx_t *ctx) { return (type *)uvf_ctx_value(ctx, &name##_key); }                            \
   typedef int name##_is_defined /* takes the semicolon */
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* A child that carries the id of its request: len bytes, copied and terminated. As uvf_ctx_with_value. UV_EINVAL: also
  * len == 0. */

@@ -201,7 +201,7 @@ static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
 
 static int begin(uvf_ctx_t *ctx, uvf_connect_t *req, uv_tcp_t *tcp, const uvf_connect_options_t *options,
                  uvf_connect_cb done_cb, uvf_connect_release_cb release_cb, const char *function) {
-  int rc = uvf__users_get(uvf__ctx_hub(ctx));
+  int rc = uvf__users_get(uvf__ctx_hub(ctx), function);
   if (rc == 0) rc = uvf__op_begin(ctx, op_of(req), &type.op, function);
   if (rc < 0) return rc;
   req->tcp = tcp;

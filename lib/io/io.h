@@ -45,8 +45,8 @@ void uvf__held_settle(uvf_op_t *op);
 
 enum { UVF__USER_READ, UVF__USER_WRITE, UVF__USER_CONNECT };
 
-/* Makes room, so that uvf__user_add cannot fail: 0 or UV_ENOMEM. */
-int uvf__users_get(uvf__hub_t *hub);
+/* Makes room, so that uvf__user_add cannot fail: 0, UV_ENOMEM, or UV_EINVAL on another thread than the loop's. */
+int uvf__users_get(uvf__hub_t *hub, const char *function);
 
 void uvf__user_add(uvf__hub_t *hub, uvf__user_t *user, const uv_handle_t *handle, uint32_t kind, uvf_op_t *op);
 void uvf__user_remove(uvf__hub_t *hub, uvf__user_t *user); /* harmless if it is not in: prev is NULL then */

@@ -160,7 +160,7 @@ int(uvf_read_start)(uvf_ctx_t *ctx, uvf_read_t *req, uv_stream_t *stream, void *
     return UV_EINVAL;
   hub = uvf__ctx_hub(ctx);
   if (stream->loop != hub->loop || uv_is_closing((uv_handle_t *)stream)) return UV_EINVAL;
-  rc = uvf__users_get(hub);
+  rc = uvf__users_get(hub, "uvf_read_start");
   if (rc != 0) return rc;
   if (uvf__user_find(hub, (uv_handle_t *)stream, UVF__USER_READ) != NULL) return UV_EALREADY;
   rc = uvf__op_begin(ctx, op_of(req), &read_type, "uvf_read_start");

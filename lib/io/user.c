@@ -73,8 +73,10 @@ static void grow(users_t *users) {
   uvf__free(from);
 }
 
-int uvf__users_get(uvf__hub_t *hub) {
+int uvf__users_get(uvf__hub_t *hub, const char *function) {
   users_t *users = users_of(hub);
+  int err = uvf__hub_enter(hub, function);
+  if (err != 0) return err;
   if (UVF__LIKELY(users != NULL)) {
     if (UVF__UNLIKELY(users->count > 2 * users->nbuckets)) grow(users);
     return 0;

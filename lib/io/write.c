@@ -100,6 +100,7 @@ static int begin_writing(uvf_write_t *req, const uv_buf_t bufs[], unsigned int n
     uvf__user_add(uvf__ctx_hub(req->ctx), &req->uvf__user, (uv_handle_t *)req->uvf__stream, UVF__USER_WRITE,
                   (uvf_op_t *)(void *)req);
     req->uvf__held.held = 1;
+    uvf__write_count(&req->uvf__user); /* what has gone at once */
   } else {
     loop->active_reqs.count = before; /* libuv 1.44 counts one that it refuses for want of memory, for ever */
   }
@@ -125,7 +126,7 @@ int(uvf_write_start)(uvf_ctx_t *ctx, uvf_write_t *req, uv_stream_t *stream, cons
   if (ctx == NULL || req == NULL || stream == NULL || bufs == NULL || nbufs == 0) return UV_EINVAL;
   hub = uvf__ctx_hub(ctx);
   if (stream->loop != hub->loop || uv_is_closing((uv_handle_t *)stream)) return UV_EINVAL;
-  rc = uvf__users_get(hub);
+  rc = uvf__users_get(hub, "uvf_write_start");
   if (rc != 0) return rc;
   rc = uvf__op_begin(ctx, op, &write_type.op, "uvf_write_start");
   if (rc < 0) return rc;

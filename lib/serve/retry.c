@@ -113,12 +113,9 @@ static void failed(uvf_retry_t *retry, uvf_attempt_t *attempt, int status) {
   uvf__budget_note(retry->uvf__options.budget, 0);
   again = is_retryable(retry, attempt, status); /* may end the whole */
   if (!is_pending(retry)) return;
-  if (!again) {
-    decide(retry, status, NULL);
-  } else if (!arrange(retry, later(uvf__clock_ns(), take_pause(retry))) && retry->uvf__running == 0 &&
-             retry->uvf__timeout.deadline.link.prev == NULL) {
-    decide(retry, status, NULL);
-  }
+  again = again && (arrange(retry, later(uvf__clock_ns(), take_pause(retry))) || retry->uvf__running > 0 ||
+                    retry->uvf__timeout.deadline.link.prev != NULL);
+  if (!again) decide(retry, status, NULL);
 }
 
 /* It has begun, and is done. */

@@ -16,6 +16,7 @@ enum { REOPEN_MS = 20, REQUEST_MOST = 512 };
 static const ask_t ASKS[] = {
     {"healthz", "/healthz", "", 200, 0, 0, 0},
     {"slow", "/slow?ms=#", "", 200, 1, 25, 0},
+    {"long", "/slow?ms=#", "", 200, 100, 400, 0},
     {"work", "/work?ms=#", "", 200, 0, 3, 0},
     {"fan", "/fan?n=3&ms=#", "", 200, 0, 0, 0},
     {"echo", "/echo", "", 200, 0, 5000, 1},

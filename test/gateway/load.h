@@ -39,8 +39,8 @@ typedef struct load_s {
   int port;
   size_t connections;
   size_t most; /* requests; 0: until load_stop */
-  const char
-      *mix; /* names, by comma: healthz, slow, work, fan, echo, late (its deadline comes: 504), dead (comes first) */
+  const char *
+      mix; /* names, by comma: healthz, slow, long, work, fan, echo, late (its deadline comes: 504), dead (comes first) */
   int may_refuse; /* 503 is an answer as good as others: the server drains, or sheds */
   /* counted */
   size_t sent, answered, cut, crossed;

@@ -18,7 +18,7 @@ static const char HELP[] =
     "  --connections N    default 200\n"
     "  --requests N       in all; default 0: until the time is over\n"
     "  --duration-ms MS   default 10000\n"
-    "  --mix LIST         what is asked in turn, of healthz, slow, work, fan, echo, late, dead;\n"
+    "  --mix LIST         what is asked in turn, of healthz, slow, long, work, fan, echo, late, dead;\n"
     "                     default healthz,slow,work,echo,late\n"
     "  --may-refuse 1     503 is as good as what was asked for\n"
     "\n"

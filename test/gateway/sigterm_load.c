@@ -64,18 +64,22 @@ static void print_row(size_t number, uint64_t after_ms, const load_t *load, cons
 }
 
 static void run_round(uv_loop_t *loop, const options_t *options, size_t number, uint64_t after_ms) {
-  static const char *const arguments[] = {"--max-ms", "20000", "--grace-ms", "10000", NULL};
+  /* With time for clients to notice, and without. */
+  static const char *const arguments[][7] = {
+      {"--max-ms", "20000", "--grace-ms", "10000", NULL},
+      {"--max-ms", "20000", "--grace-ms", "10000", "--lame-duck-ms", "0", NULL},
+  };
   char who[32];
   subject_t subject;
   load_t load;
   child_t wrk;
   int with_wrk = options->wrk && number % 2 == 0;
   snprintf(who, sizeof(who), "round %zu", number);
-  if (!subject_start(&subject, loop, options->gateway, 0, arguments)) return;
+  if (!subject_start(&subject, loop, options->gateway, 0, arguments[number / 2 % 2])) return;
   memset(&load, 0, sizeof(load));
   load.port = subject.port;
   load.connections = options->connections;
-  load.mix = "slow,healthz,echo,work,late,slow,fan";
+  load.mix = "slow,healthz,echo,work,late,long,fan";
   load.may_refuse = 1;
   if (!load_start(&load, loop)) abort();
   if (with_wrk) start_wrk(&wrk, loop, options->wrk, subject.port);

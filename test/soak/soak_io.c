@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two loops, each with an echo server and many clients of both servers, under random deadlines, with threads that cancel
- * contexts at random and every way to close a stream. Whatever happens: each callback comes once and in its order, every
- * byte that comes back is the one that was sent, and of each conversation
+ * Two loops, each with an echo server and many clients of both servers, under random deadlines, with threads that
+ * cancel contexts at random and every way to close a stream. Whatever happens: each callback comes once and in its
+ * order, every byte that comes back is the one that was sent, and of each conversation
  *
  *   came back <= written by the server <= read by the server <= written by the client
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of streams share: a wire, which is a stream of the fixture's loop whose other end has a loop of its own
- * and so moves only when the test says so; and reads and writes that keep account.
+ * What the tests of streams share: a wire, which is a stream of the fixture's loop whose other end has a loop of its
+ * own and so moves only when the test says so; and reads and writes that keep account.
  *
  * Every byte has its place: what goes over a wire in either direction is the same endless sequence, so that a byte that
  * was lost, doubled or moved is seen at once by whoever counts.

@@ -287,11 +287,26 @@ static void on_woken(uvf_sleep_t *sleep, int status) {
   ++*(int *)sleep->data;
 }
 
-/* The loop runs inside on_step until two sleeps are over: one that was due together with the step, and a later one. */
-static void nest(server_t *server, int step) {
-  at_t *at = server->arg;
-  if (step != at->step) return;
-  run_until(&server->f->loop, &at->done, 2);
+typedef struct nest_s {
+  int step, woken;
+  uvf_sleep_t sleeps[2];
+} nest_t;
+
+/* One is due by the time the loop runs again, as the step's limit is; the other one later. */
+static void fall_asleep(server_t *server) {
+  nest_t *nest = server->arg;
+  for (int i = 0; i < 2; i++) {
+    nest->sleeps[i].data = &nest->woken;
+    assert_int_equal(uvf_sleep_start(server->f->root, &nest->sleeps[i], i == 0 ? 3 : 9, on_woken), 0);
+  }
+  spin_ns(6 * MS_NS);
+}
+
+static void run_the_loop(server_t *server, int step) {
+  nest_t *nest = server->arg;
+  if (step == nest->step - 1) fall_asleep(server);
+  if (step != nest->step) return;
+  run_until(&server->f->loop, &nest->woken, 2);
   assert_told(server, step);
 }
 
@@ -300,21 +315,16 @@ static void on_step_may_run_the_loop(void **state) {
   for (int step = FIRST_STEP; step <= UVF_DRAIN_OVER; step++) {
     server_t server;
     visit_t visit;
-    at_t at = {.step = step};
-    uvf_sleep_t sleeps[2];
+    nest_t nest = {.step = step};
     server_init(&server, f, 2);
-    server.then = nest;
-    server.arg = &at;
+    server.then = run_the_loop;
+    server.arg = &nest;
     visit_begin(&visit, &server, NULL);
     server_start(&server, f->root);
-    while (server.n < step - 1) assert_int_equal(uv_run(&f->loop, UV_RUN_ONCE) != 0, 1);
-    for (int i = 0; i < 2; i++) {
-      sleeps[i].data = &at.done;
-      assert_int_equal(uvf_sleep_start(f->root, &sleeps[i], i == 0 ? 3 : 9, on_woken), 0);
-    }
-    spin_ns(6 * MS_NS);
+    if (step == FIRST_STEP) fall_asleep(&server);
     run_until(&f->loop, &server.calls, 1);
     assert_told(&server, UVF_DRAIN_OVER);
+    assert_int_equal(nest.woken, 2);
     assert_int_equal(server.status, UV_ETIMEDOUT);
     visit_end(&visit);
     visit_drop(&visit);

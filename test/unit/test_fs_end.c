@@ -30,7 +30,8 @@ typedef struct row_s {
   uvf_ctx_t *root, *parent, *ctx;
   call_t *call;
   park_t *parks[POOL_SIZE];
-  int nparks, rc, roots_closed;
+  size_t nparks;
+  int rc, roots_closed;
   size_t fds;      /* before the call */
   uv_file file;    /* for those that take one */
   uv_file pipe[2]; /* of READ and WRITE when RUNNING */
@@ -258,7 +259,7 @@ static void row_contexts(row_t *r) {
   r->ctx = r->way == BY_DEADLINE ? timeout_of(r->parent, HOUR_MS) : child_of(r->parent);
 }
 
-static void row_park(row_t *r, int n) {
+static void row_park(row_t *r, size_t n) {
   while (r->nparks < n) r->parks[r->nparks++] = park_start();
 }
 

@@ -19,7 +19,7 @@ static const uv_handle_t *handle_at(const char *memory, size_t i) {
 }
 
 static void add(place_t *place, const uv_handle_t *handle, uint32_t kind) {
-  assert_int_equal(uvf__users_get(hub_of_test()), 0);
+  assert_int_equal(uvf__users_get(hub_of_test(), "test"), 0);
   uvf__user_add(hub_of_test(), &place->user, handle, kind, (uvf_op_t *)(void *)place);
   place->in = 1;
 }
@@ -132,7 +132,7 @@ static void without_memory_to_grow_it_gets_slower_and_no_more(void **state) {
   assert_int_equal(test_alloc_live(), before);
   for (size_t i = 0; i < MANY; i++)
     assert_ptr_equal(uvf__user_find(hub_of_test(), handle_at(memory, i), UVF__USER_READ), &places[i].user);
-  assert_int_equal(uvf__users_get(hub_of_test()), 0); /* and grows when there is some again */
+  assert_int_equal(uvf__users_get(hub_of_test(), "test"), 0); /* and grows when there is some again */
   for (size_t i = 0; i < MANY; i++) {
     assert_ptr_equal(uvf__user_find(hub_of_test(), handle_at(memory, i), UVF__USER_READ), &places[i].user);
     take_out(&places[i]);
@@ -162,12 +162,12 @@ static void without_memory_for_the_first_table_nothing_has_happened(void **state
   (void)state;
   for (size_t n = 1; n <= 2; n++) {
     test_alloc_fail_at(n);
-    assert_int_equal(uvf__users_get(hub_of_test()), UV_ENOMEM);
+    assert_int_equal(uvf__users_get(hub_of_test(), "test"), UV_ENOMEM);
     assert_true(test_alloc_failed());
     test_alloc_fail_at(0);
     assert_int_equal(test_alloc_live(), before);
   }
-  assert_int_equal(uvf__users_get(hub_of_test()), 0);
+  assert_int_equal(uvf__users_get(hub_of_test(), "test"), 0);
   assert_int_equal(test_alloc_live(), before + 2);
 }
 

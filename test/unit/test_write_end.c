@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How a write ends early: each way, caught in each state, with and without a release callback; and that nwritten is what
- * the other end can really read.
+ * How a write ends early: each way, caught in each state, with and without a release callback; and that nwritten is
+ * what the other end can really read.
  *
  *   OVER     the context is over before the start: nothing is sent
  *   STUCK    part of it has gone, the system takes no more
@@ -158,7 +158,7 @@ static void nwritten_in_done_is_exact_to_the_byte(void **state) {
     uvf_ctx_t *ctx = child_of(io.f->root);
     wire_t w;
     wr_t *wr[6];
-    size_t n = 1 + test_rand(&seed) % 6, told = 0;
+    size_t n = 1 + test_rand(&seed) % 6, told = 0, final = 0, gone;
     wire_open(&w, LOCAL);
     for (size_t k = 0; k < n; k++)
       wr[k] = wr_begin(&w, ctx, 1 + test_rand(&seed) % 700000, 1 + (unsigned)(test_rand(&seed) % 20), 1);
@@ -166,19 +166,43 @@ static void nwritten_in_done_is_exact_to_the_byte(void **state) {
       wire_drain(&w);
       uv_run(&io.f->loop, UV_RUN_NOWAIT);
     }
-    if (i % 2) wire_drain(&w); /* there is room, but nothing goes any more before the stream is closed */
+    if (i % 2) wire_drain(&w); /* there is room */
+    gone = w.given - uv_stream_get_write_queue_size(w.stream);
     uvf_ctx_cancel(ctx);
+    if (i % 4 < 2) turn(&io.f->loop); /* told before the stream is closed, and perhaps more goes meanwhile; or not */
     uvf_stream_close(w.stream, wire_on_closed);
     for (size_t k = 0; k < n; k++) {
       run_tally(wr[k]->t);
       assert_true(wr[k]->t->status == 0 || wr[k]->t->status == UV_ECANCELED);
-      assert_int_equal(wr[k]->in_done, wr[k]->in_release);
+      if (i % 4 >= 2) assert_int_equal(wr[k]->in_done, wr[k]->in_release);
       told += wr[k]->in_done;
+      final += wr[k]->in_release;
     }
     wire_drain_all(&w);
-    assert_int_equal(w.received, told);
+    assert_int_equal(told, gone);
+    assert_int_equal(w.received, final);
     for (size_t k = 0; k < n; k++) wr_free(wr[k]);
     uvf_ctx_release(ctx);
+    wire_close(&w);
+  }
+}
+
+static void a_write_of_nothing_keeps_its_place(void **state) {
+  (void)state;
+  for (int has_release = 0; has_release < 2; has_release++) {
+    wire_t w;
+    wr_t *before, *wr;
+    wire_open(&w, LOCAL);
+    before = wr_begin(&w, io.f->root, LOCAL_MUCH, 1, 1);
+    wr = wr_begin(&w, io.f->root, 0, 3, has_release);
+    turn(&io.f->loop);
+    assert_int_equal(wr->t->done, 0);
+    run_and_drain(&w, &wr->t->done);
+    run_tally(wr->t);
+    assert_wr(before, 0, LOCAL_MUCH, LOCAL_MUCH);
+    assert_wr(wr, 0, 0, 0);
+    wr_free(before);
+    wr_free(wr);
     wire_close(&w);
   }
 }
@@ -314,6 +338,7 @@ int main(void) {
       unit_io(ended_in_every_way_and_state_it_is_told_once_and_counts_what_has_gone),
       unit_io(the_deadline_of_the_middle_one_counts_its_bytes_alone),
       unit_io(nwritten_in_done_is_exact_to_the_byte),
+      unit_io(a_write_of_nothing_keeps_its_place),
       unit_io(the_end_of_a_guard_of_the_same_context_lets_go_what_has_no_release),
       unit_io(closing_the_stream_cancels_what_is_pending),
       unit_io(with_own_writes_behind_it_nwritten_is_at_most_too_small),
