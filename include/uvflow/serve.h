@@ -322,13 +322,14 @@ UVF_EXTERN int uvf_retry_budget_init(uvf_retry_budget_t *budget, double max_toke
 /* What is left, in tokens. Any thread. NULL: 0. */
 UVF_EXTERN double uvf_retry_budget_tokens(const uvf_retry_budget_t *budget);
 
-/* attempt_ms:     how long one attempt may take; 0: as long as ctx has.
- * hedge_ms:       how long after one attempt the next begins if none has answered; UVF_NO_LIMIT: only after a failure.
+/* attempt_ms:     how long one attempt may take; 0, or UVF_NO_LIMIT: as long as ctx has.
+ * hedge_ms:       how long after one attempt the next begins if none has answered; 0, or UVF_NO_LIMIT: only after a
+ *                 failure. After a failure the next begins at the earlier of its hedge and the end of the pause.
  * backoff_ms:     the pause after the first failure; doubled after each further one up to backoff_max_ms, plus or minus
  *                 a fifth at random. When it would end past the deadline there is no further attempt. 0: none.
  * retryable:      1 if an attempt that failed so is worth another (0: the whole thing fails with it); NULL: every
- *                 failure is. Loop thread.
- * budget:         may be NULL; must stay valid until release (done, without one). */
+ *                 failure is. Loop thread. (An attempt without memory for its context fails with UV_ENOMEM, its ctx
+ *                 NULL.) budget: may be NULL; must stay valid until release (done, without one). */
 typedef struct uvf_retry_options_s {
   uint64_t attempt_ms;
   uint64_t hedge_ms;

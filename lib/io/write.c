@@ -139,7 +139,7 @@ int(uvf_write_start)(uvf_ctx_t *ctx, uvf_write_t *req, uv_stream_t *stream, cons
     uvf__op_remove(op);
     return rc;
   }
-  if (rc != 0 || req->nwritten == req->uvf__len) { /* through, or stuck half way */
+  if (rc != 0 || req->uvf__held.held == 0) { /* through, or stuck half way */
     uvf__held_claim(op, rc);
     uvf__held_settle(op);
   }

@@ -152,7 +152,7 @@ static void begin_attempt(uvf_retry_t *retry) {
   attempt->uvf__state = STARTING;
   retry->uvf__running++;
   retry->uvf__held.held++;
-  if (retry->uvf__options.hedge_ms != UVF_NO_LIMIT)
+  if (retry->uvf__options.hedge_ms != 0 && retry->uvf__options.hedge_ms != UVF_NO_LIMIT)
     arrange(retry, later(uvf__clock_ns(), ms_to_ns(retry->uvf__options.hedge_ms)));
   err = derive(retry, attempt);
   if (err == 0) err = retry->uvf__start(attempt);

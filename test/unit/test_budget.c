@@ -228,7 +228,7 @@ static void there_is_no_hedge_without_budget_but_the_attempt_that_runs_may_win(v
     call_t call;
     CALL_INIT(call, 3, {LATER, 0, 0});
     o.budget = &budget;
-    if (row / 2 == 2) o.hedge_ms = 0;
+    if (row / 2 == 2) o.hedge_ms = 1;
     if (used_before) uvf__budget_note(&budget, 0), uvf__budget_note(&budget, 0);
     call_start(&call, f->root, &o, 1);
     turn(&f->loop);
