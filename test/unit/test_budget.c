@@ -232,9 +232,9 @@ static void there_is_no_hedge_without_budget_but_the_attempt_that_runs_may_win(v
     if (used_before) uvf__budget_note(&budget, 0), uvf__budget_note(&budget, 0);
     call_start(&call, f->root, &o, 1);
     turn(&f->loop);
-    if (row / 2 == 2 && !used_before) { /* no delay: the hedge has come while there was budget */
-      pass_ns(&f->loop, 0);
-      pass_ns(&f->loop, 0);
+    if (row / 2 == 2 && !used_before) { /* the hedges have come while there was budget */
+      pass_ms(&f->loop, 1);
+      pass_ms(&f->loop, 1);
       assert_int_equal(call.starts, 3);
       assert_int_equal(finish(&call, 1, UV_EIO), 0);
       assert_int_equal(finish(&call, 2, UV_EIO), 0);
@@ -258,14 +258,14 @@ static void there_is_no_hedge_without_budget_but_the_attempt_that_runs_may_win(v
 static void what_ends_after_the_decision_is_not_counted(void **state) {
   fixture_t *f = *state;
   uvf_retry_budget_t budget = budget_of(10, 0.5);
-  uvf_retry_options_t o = options_of(10, 10, 0);
+  uvf_retry_options_t o = options_of(10, 10, 1);
   call_t call;
   CALL_INIT(call, 4, {LATER, 0, 0});
   o.budget = &budget;
   uvf__budget_note(&budget, 0);
   call_start(&call, f->root, &o, 1);
   turn(&f->loop);
-  for (int i = 0; i < 3; i++) pass_ns(&f->loop, 0);
+  for (int i = 0; i < 3; i++) pass_ms(&f->loop, 1);
   assert_int_equal(call.starts, 4);
   assert_int_equal(finish(&call, 3, UV_EIO), 0); /* 8 */
   assert_int_equal(finish(&call, 1, 0), 0);      /* 8.5 */
