@@ -216,11 +216,12 @@ typedef struct uvf_write_s uvf_write_t;
 typedef void (*uvf_write_cb)(uvf_write_t *req, int status);
 typedef void (*uvf_write_release_cb)(uvf_write_t *req);
 
-/* nwritten: how many bytes the system has taken. In done: all of them if the status is 0, else what had gone when the
- *           request ended: exact if it was ended by its context, uvf_op_cancel or a close, and what is queued behind it
- *           on this stream was written by this library too; if the stream itself broke, or somebody else queued, at
- *           most too small. In release it is final: bytes may have gone meanwhile (all of them, if libuv was done with
- *           it; if it failed or the stream was closed, those that had gone when libuv last said so). */
+/* nwritten: how many bytes the system has taken. In done: all of them if the status is 0; else those that had gone when
+ *           the request ended, or by the time of done: exact if it was ended by its context, uvf_op_cancel or a close,
+ *           and what is queued behind it on this stream was written by this library too; if the stream itself broke, or
+ *           somebody else queued, at most too small. In release it is final: bytes may have gone meanwhile (all of
+ *           them, if libuv was done with it; if it failed or the stream was closed, those that had gone when libuv last
+ *           said so). */
 struct uvf_write_s {
   UVF_OP_FIELDS
   /* read-only */

@@ -25,12 +25,19 @@ typedef struct scene_s {
   char note[256];
 } scene_t;
 
+/* What may happen to requests of others, beside being answered as they should. */
+enum {
+  OTHERS_SERVED,
+  OTHERS_REFUSED, /* 503 while too much is in flight */
+  OTHERS_CROSSED  /* their connection was idle and is closed as they ask: not begun, and so not lost */
+};
+
 typedef struct hostile_s {
   const char *name;
   const char *const *options; /* of the gateway, where not --full; NULL: none */
   int descriptors;            /* its limit; 0: ours */
   void (*attack)(scene_t *scene);
-  int may_refuse; /* others are told 503 while too much is in flight */
+  int others; /* one of the above */
 } hostile_t;
 
 extern const hostile_t HOSTILES[]; /* ends with a name of NULL */
