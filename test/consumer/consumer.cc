@@ -5,11 +5,17 @@
 #include <uvflow.h>
 /* each header stands alone and may come twice */
 #include <uvflow/base.h>
+#include <uvflow/codec.h>
 #include <uvflow/context.h>
 #include <uvflow/io.h>
+#include <uvflow/serve.h>
 #include <uvflow/work.h>
 
 #include <cstdio>
+
+/* a typed key of a type that is const */
+UVF_VALUE(tenant, const char);
+UVF_VALUE_DEFINE(tenant, const char);
 
 namespace {
 
@@ -22,6 +28,11 @@ public:
     if (uv_loop_init(&loop) != 0) return 1;
     if (uvf_ctx_background(&loop, &root) != 0) return 1;
     if (uvf_ctx_with_cancel(root, &ctx) != 0) return 1;
+
+    uvf_ctx_t *named = nullptr;
+    static const char name[] = "acme";
+    if (tenant_with(ctx, name, nullptr, &named) != 0 || tenant_of(named) != name || tenant_of(ctx) != nullptr) return 1;
+    uvf_ctx_release(named);
 
     watch_.data = this;
     int err = uvf_ctx_on_done(
