@@ -76,6 +76,11 @@ if(TARGET fanout)
     message(STATUS "Test demos/terminal: left out, the program script was not found (Debian: bsdutils)")
   endif()
 
+  if(TARGET gateway)
+    uvf_demo_test(fanout_gateway 120 "FANOUT=\"$<TARGET_FILE:fanout>\"" "GATEWAY=\"$<TARGET_FILE:gateway>\"")
+    add_dependencies(demo_test_fanout_gateway fanout gateway)
+  endif()
+
   find_program(UVF_NGINX nginx PATHS /usr/sbin /usr/local/sbin)
   if(UVF_NGINX)
     find_program(UVF_VALGRIND valgrind)
