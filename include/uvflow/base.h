@@ -132,6 +132,11 @@ typedef struct uvf__link_s {
   struct uvf__link_s **prev;
 } uvf__link_t;
 
+typedef struct uvf__owned_s {
+  uvf__link_t link;
+  const uv_handle_t *handle;
+} uvf__owned_t;
+
 typedef struct uvf__waiter_s {
   struct uvf__waiter_s *next;
   struct uvf__waiter_s **prev;

@@ -229,6 +229,7 @@ struct uvf_write_s {
   /* private */
   size_t uvf__len;
   size_t uvf__queued;
+  size_t uvf__end;
   uv_stream_t *uvf__stream;
   uvf__held_t uvf__held;
   uvf_write_cb uvf__done;

@@ -41,26 +41,31 @@ struct uvf_signals_s {
   uint32_t uvf__on;
   uv_signal_t uvf__handles[UVF_SIGNALS_MAX];
   uvf_guard_t uvf__guards[UVF_SIGNALS_MAX];
+  uvf__owned_t uvf__owned[UVF_SIGNALS_MAX];
 };
 
 /* Makes *ctx, a child of parent that the first of these signals ends: UV_ECANCELED, the cause is the signal's number. A
  * second signal, of any of them, ends the process at once with 128 + its number: nothing is flushed, no job waited for
  * (which exit() would do). As Go's signal.NotifyContext, but for the second.
+ * What runs under *ctx is cut by the signal: a server that drains derives its requests from parent, and starts the
+ * drain in cb.
  * signums == NULL: SIGINT and SIGTERM. Up to UVF_SIGNALS_MAX. cb may be NULL, and *ctx too if it is not. The caller
- * owns a reference to *ctx. What runs under *ctx is cut by the signal: a server that drains derives its requests from
- * parent, and starts the drain in cb. The signals are caught until parent ends, or uvf_signals_stop. They do not hold
- * the loop, and reach a loop that runs only: one that is blocked in a callback sees no second signal either. `signals`
- * must stay valid until the callback of uvf_signals_stop, or of the root's close. Loop thread of parent. Does not
- * block; cb never runs inside. UV_EINVAL: NULL, one signal twice, n > UVF_SIGNALS_MAX, n == 0 with signums, a signal
- * that cannot be caught. UV_ENOMEM and libuv's errors: nothing happened (but `signals` is not to be freed before the
- * loop has turned once, should a handle have been open already: its close is under way). Misuse: already started. On
- * Windows SIGTERM is never raised from outside. */
+ * owns a reference to *ctx.
+ * The signals are caught until parent ends, or uvf_signals_stop. They do not hold the loop, and reach a loop that runs
+ * only: one that is blocked in a callback sees no second signal either. `signals` must stay valid until the callback of
+ * uvf_signals_stop, or of the root's close. uvf_owns_handle is 1 for its handles.
+ * Loop thread of parent. Does not block; cb never runs inside.
+ * UV_EINVAL: NULL, one signal twice, n > UVF_SIGNALS_MAX, n == 0 with signums, a signal that cannot be caught.
+ * UV_ENOMEM and libuv's errors: nothing happened; but after any of these errors `signals` may be freed or started again
+ * only when the loop has turned once: handles that had been opened are being closed.
+ * Misuse: already started. On Windows SIGTERM is never raised from outside. */
 UVF_EXTERN int uvf_signals_start(uvf_ctx_t *parent, uvf_signals_t *signals, const int signums[], size_t n,
                                  uvf_signals_cb cb, uvf_ctx_t **ctx);
 
 /* Catches them no more: the system's own action is back. *ctx is left as it is. close_cb, which may be NULL, runs
- * when `signals` is the caller's again; also when parent has ended meanwhile. Loop thread. 0. UV_EINVAL: NULL.
- * UV_EBUSY: they were stopped before, or are closed already. */
+ * when `signals` is the caller's again; also when parent has ended meanwhile. Loop thread. `signals` must have been
+ * started, or be zeroed.
+ * 0. UV_EINVAL: NULL. UV_EBUSY: they were never started, were stopped before, or are closed already. */
 UVF_EXTERN int uvf_signals_stop(uvf_signals_t *signals, uvf_signals_close_cb close_cb);
 
 /* --- drain ------------------------------------------------------------------------------------ */

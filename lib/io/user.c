@@ -22,8 +22,10 @@ typedef struct users_s {
 
 static users_t *users_of(uvf__hub_t *hub) { return (users_t *)(void *)hub->exts[UVF__EXT_IO]; }
 
-static uvf__user_t **bucket_of(const users_t *users, const uv_handle_t *handle) {
-  return &users->buckets[((uintptr_t)handle >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (users->nbuckets - 1)];
+/* By kind too: a read does not walk past the writes of its stream. */
+static uvf__user_t **bucket_of(const users_t *users, const uv_handle_t *handle, uint32_t kind) {
+  return &users
+              ->buckets[(((uintptr_t)handle >> 4) + kind) * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (users->nbuckets - 1)];
 }
 
 static void link_user(uvf__user_t **bucket, uvf__user_t *user) {
@@ -56,7 +58,7 @@ static void move_bucket(users_t *users, uvf__user_t *newest) {
   }
   while (turned != NULL) {
     uvf__user_t *next = turned->next;
-    link_user(bucket_of(users, turned->handle), turned);
+    link_user(bucket_of(users, turned->handle, turned->kind), turned);
     turned = next;
   }
 }
@@ -101,7 +103,7 @@ void uvf__user_add(uvf__hub_t *hub, uvf__user_t *user, const uv_handle_t *handle
   user->handle = handle;
   user->op = op;
   user->kind = kind;
-  link_user(bucket_of(users, handle), user);
+  link_user(bucket_of(users, handle, kind), user);
   users->count++;
 }
 
@@ -120,7 +122,7 @@ uvf__user_t *uvf__user_find(uvf__hub_t *hub, const uv_handle_t *handle, uint32_t
   const users_t *users;
   if (hub == NULL) hub = uvf__hub_find(handle->loop);
   users = hub != NULL ? users_of(hub) : NULL;
-  return users != NULL ? first_of(*bucket_of(users, handle), handle, kind) : NULL;
+  return users != NULL ? first_of(*bucket_of(users, handle, kind), handle, kind) : NULL;
 }
 
 uvf__user_t *uvf__user_older(const uvf__user_t *user) { return first_of(user->next, user->handle, user->kind); }

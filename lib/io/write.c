@@ -6,8 +6,10 @@
  * which takes nothing back from libuv; the hub's drain.
  *
  * Invariants
- * 1. A write is a WRITE user of its stream while libuv has it. What libuv has not given to the system yet ends with the
- *    bytes of the newest: so what is left of one is what is queued, less what the newer ones have queued.
+ * 1. A write is a WRITE user of its stream while libuv has it. `uvf__end` counts what has been queued on the stream up
+ *    to its end, as long as one of its users is there to count on from (it may wrap). What libuv has not given to the
+ *    system yet ends with the bytes of the newest: so what is left of one is what is queued, less what came behind its
+ *    end.
  * 2. What the system takes at once is written before libuv is asked to queue the rest; a request that is through with
  *    that never was libuv's.
  * 3. nwritten never goes down.
@@ -28,14 +30,16 @@ static void done(uvf_op_t *op) {
 
 static void release(uvf_op_t *op) { of(op)->uvf__release(of(op)); }
 
+static uvf_write_t *newest_of(const uvf_write_t *req) {
+  uvf__user_t *user = uvf__user_find(uvf__ctx_hub(req->ctx), (uv_handle_t *)req->uvf__stream, UVF__USER_WRITE);
+  return user != NULL ? of(user->op) : NULL;
+}
+
 void uvf__write_count(uvf__user_t *user) {
   uvf_write_t *req = of(user->op);
-  size_t left = uv_stream_get_write_queue_size(req->uvf__stream);
-  const uvf__user_t *newer = uvf__user_find(uvf__ctx_hub(req->ctx), user->handle, UVF__USER_WRITE);
-  for (; newer != user; newer = uvf__user_older(newer)) {
-    size_t queued = of(newer->op)->uvf__queued;
-    left = left > queued ? left - queued : 0;
-  }
+  size_t queue = uv_stream_get_write_queue_size(req->uvf__stream);
+  size_t behind = newest_of(req)->uvf__end - req->uvf__end;
+  size_t left = queue > behind ? queue - behind : 0;
   if (left > req->uvf__queued) left = req->uvf__queued; /* what is before us has not gone either */
   if (req->uvf__len - left > req->nwritten) req->nwritten = req->uvf__len - left;
 }
@@ -79,6 +83,7 @@ static unsigned int skip(uv_buf_t bufs[], unsigned int nbufs, size_t n) {
 /* Gives libuv what the system does not take at once; 0, or libuv's error of a write of which nothing has gone. */
 static int begin_writing(uvf_write_t *req, const uv_buf_t bufs[], unsigned int nbufs) {
   uv_loop_t *loop = req->uvf__stream->loop;
+  const uvf_write_t *newest;
   uv_buf_t rest[TRY_MAX];
   unsigned int first = 0;
   unsigned int before;
@@ -94,6 +99,8 @@ static int begin_writing(uvf_write_t *req, const uv_buf_t bufs[], unsigned int n
     }
   }
   req->uvf__queued = req->uvf__len - req->nwritten;
+  newest = newest_of(req);
+  req->uvf__end = (newest != NULL ? newest->uvf__end : 0) + req->uvf__queued;
   before = loop->active_reqs.count;
   err = uv_write(&req->uvf__req, req->uvf__stream, bufs + first, nbufs - first, on_written);
   if (err == 0) {

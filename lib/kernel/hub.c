@@ -69,13 +69,22 @@ uvf__hub_t *uvf__hub_find(const uv_loop_t *loop) {
   return hub;
 }
 
-/* Which hub's loop this thread has polled last. The hub may be gone by now, when the loop has moved to another thread
- * and ended there: it is followed only in a callback of that very loop, in whose turn it was written. */
+/* Which hub's loop this thread has polled last, and how many hubs had left the registry by then: as long as no more
+ * have, that one is still there. (A loop may go on without a hub, get another one, or move to another thread.) */
+static _Atomic(unsigned int) hubs_left;
 static _Thread_local const uv_loop_t *here_loop;
 static _Thread_local uvf__hub_t *here_hub;
+static _Thread_local unsigned int here_left;
+
+static void note_here(uvf__hub_t *hub) {
+  here_loop = hub->loop;
+  here_hub = hub;
+  here_left = atomic_load_explicit(&hubs_left, memory_order_acquire);
+}
 
 uvf__hub_t *uvf__hub_here(const uv_loop_t *loop) {
-  return UVF__LIKELY(here_loop == loop) ? here_hub : uvf__hub_find(loop);
+  unsigned int left = atomic_load_explicit(&hubs_left, memory_order_acquire);
+  return UVF__LIKELY(here_loop == loop && here_left == left) ? here_hub : uvf__hub_find(loop);
 }
 
 /* Under the lock. */
@@ -100,6 +109,9 @@ int uvf_owns_handle(const uv_handle_t *handle) {
   for (uvf__hub_t *hub = registry; hub != NULL && !owns; hub = hub->next) { /* a closing one of the loop included */
     if (hub->loop != handle->loop) continue;
     owns = (uintptr_t)handle - (uintptr_t)hub < sizeof *hub;
+    for (uvf__link_t *link = hub->owned; link != NULL && !owns; link = link->next) {
+      owns = handle == UVF__CONTAINER(link, uvf__owned_t, link)->handle;
+    }
     for (uvf__root_t *root = hub->roots; root != NULL && !owns; root = root->next) {
       owns = handle == (const uv_handle_t *)&root->reaper;
     }
@@ -278,8 +290,7 @@ static void on_check(uv_check_t *check) {
 static void on_prepare(uv_prepare_t *prepare) {
   uvf__hub_t *hub = prepare->data;
   learn_thread(hub);
-  here_loop = hub->loop;
-  here_hub = hub;
+  note_here(hub);
   drain(hub, 0);
   /* libuv 1.44 computes the poll's timeout from the time it read before the callbacks of this turn */
   if (hub->timer_due_ns != UINT64_MAX) uv_update_time(hub->loop);
@@ -464,6 +475,7 @@ void uvf__hub_shut(uvf__hub_t *hub) {
                             (uv_handle_t *)&hub->timer, (uv_handle_t *)&hub->idle};
   registry_enter();
   hub->leaving = 1; /* not found for a new root; still known as the owner of its handles */
+  atomic_fetch_add(&hubs_left, 1);
   uv_mutex_unlock(&registry_lock);
   uv_mutex_lock(&hub->gate);
   hub->shut = 1;

@@ -68,6 +68,7 @@ struct uvf__hub_s {
   uint64_t ncontexts, nlive, nops, ndelivered;
   uvf__root_t *roots; /* not closed completely, linked by root->next */
   uint32_t nroots;
+  uvf__link_t *owned;    /* handles of the library's that lie elsewhere: uvf__owned_t */
   uint32_t open_handles; /* still to be closed; counts down in the close callbacks */
   /* any thread */
   _Atomic(uintptr_t) posts;    /* newest first */

@@ -24,6 +24,7 @@ static void on_signal(uv_signal_t *handle, int signum) {
 
 static void on_closed(uv_handle_t *handle) {
   uvf_signals_t *signals = handle->data;
+  uvf__link_remove(&signals->uvf__owned[(uv_signal_t *)handle - signals->uvf__handles].link);
   if (--signals->uvf__open > 0) return;
   signals->uvf__on = 0;
   uvf_ctx_release(signals->ctx);
@@ -43,6 +44,8 @@ static int catch_signal(uvf_ctx_t *parent, uvf_signals_t *signals, size_t i, int
     return err;
   }
   uv_unref((uv_handle_t *)handle);
+  signals->uvf__owned[i].handle = (uv_handle_t *)handle;
+  uvf__link_push(&uvf__ctx_hub(parent)->owned, &signals->uvf__owned[i].link);
   return 0;
 }
 
@@ -50,8 +53,10 @@ static int catch_signal(uvf_ctx_t *parent, uvf_signals_t *signals, size_t i, int
 static void give_up(uvf_signals_t *signals, size_t n) {
   for (size_t i = 0; i < n; i++) {
     uvf_guard_stop(&signals->uvf__guards[i]);
+    uvf__link_remove(&signals->uvf__owned[i].link);
     uv_close((uv_handle_t *)&signals->uvf__handles[i], NULL);
   }
+  signals->uvf__on = 0;
   uvf_ctx_release(signals->ctx);
 }
 
