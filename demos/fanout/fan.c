@@ -121,8 +121,9 @@ static int ask_next(request_t *request) {
   int err = uvf_ctx_with_cancel(request->ctx, &attempt->ctx);
   if (!err) {
     err = headers_for(attempt->ctx, &attempt->headers);
-    if (!err) err = http_get_start(request->fan->http, attempt->ctx, &attempt->get, attempt->url,
-                                    attempt->headers, on_get_done);
+    if (!err)
+      err =
+          http_get_start(request->fan->http, attempt->ctx, &attempt->get, attempt->url, attempt->headers, on_get_done);
     if (err) uvf_ctx_release(attempt->ctx);
   }
   if (err) {
@@ -209,7 +210,7 @@ static void on_run_done(uvf_watch_t *watch, int status) {
 static int derive_run(fan_t *fan, uvf_ctx_t *parent) {
   uvf_trace_t trace;
   uvf_ctx_t *traced;
-  int err = headers_new_trace(&trace);
+  int err = uvf_trace_new(&trace);
   if (!err) err = uvf_ctx_with_trace(parent, &trace, &traced);
   if (err) return err;
   err = uvf_ctx_with_deadline_cause(traced, fan->began_ns + fan->options->timeout_ms * MS_NS, CAUSE_WHOLE_DEADLINE,

@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-int headers_new_trace(uvf_trace_t *trace) {
-  trace->flags = UVF_TRACE_RANDOM;
-  int err = uv_random(NULL, NULL, trace->trace_id, sizeof(trace->trace_id), 0, NULL);
-  if (!err) err = uv_random(NULL, NULL, trace->span_id, sizeof(trace->span_id), 0, NULL);
-  return err;
-}
-
 int headers_add(struct curl_slist **headers, const char *line) {
   struct curl_slist *longer = curl_slist_append(*headers, line);
   if (!longer) return UV_ENOMEM;
@@ -27,7 +20,7 @@ int headers_for(const uvf_ctx_t *ctx, struct curl_slist **headers) {
   if (uvf_grpc_timeout_format(uvf_ctx_remaining_ns(ctx), line + len, sizeof(line) - len) > 0)
     err = headers_add(headers, line);
   if (err || !trace) return err;
-  err = uv_random(NULL, NULL, span_id, sizeof(span_id), 0, NULL);
+  err = uvf_span_new(span_id);
   strcpy(line, "traceparent: ");
   len = strlen(line);
   if (!err && uvf_traceparent_format(trace, span_id, line + len, sizeof(line) - len) > 0)

@@ -9,9 +9,6 @@
 
 #include "common.h"
 
-/* A trace of our own. 0 or UV_E*. */
-int headers_new_trace(uvf_trace_t *trace);
-
 /* `grpc-timeout`, if ctx has a deadline, and `traceparent` with a new span, if it carries a trace. For
  * CURLOPT_HTTPHEADER; the caller frees the list when the transfer is over. 0 or UV_E*. */
 int headers_for(const uvf_ctx_t *ctx, struct curl_slist **headers);

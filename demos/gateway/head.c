@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "../fanout/headers.h"
-
 static const char GRPC_TIMEOUT[] = "grpc-timeout";
 static const char ENVOY_TIMEOUT[] = "x-envoy-expected-rq-timeout-ms";
 
@@ -41,7 +39,7 @@ int head_read_trace(const h2o_req_t *req, uvf_trace_t *trace) {
     h2o_iovec_t value = req->headers.entries[at].value;
     if (uvf_traceparent_parse(value.base, value.len, trace) == 0) return 0;
   }
-  return headers_new_trace(trace);
+  return uvf_trace_new(trace);
 }
 
 void head_copy_baggage(const h2o_req_t *req, char *line, size_t size) {

@@ -10,13 +10,13 @@
  *  its first byte      | arrived_ns = uv_hrtime()                      |
  *  its headers         | uvf_grpc_timeout_parse, or                    | incoming_ns; UVF_NO_DEADLINE if there is none
  *                      | uvf_envoy_timeout_parse                       | (or, as you like, if it is malformed)
- *                      | uvf_traceparent_parse                         | trace; a new one if there is none
+ *                      | uvf_traceparent_parse                         | trace; uvf_trace_new if there is none
  *  the context         | uvf_budget_ns, uvf_budget_deadline_ns,        | the server's maximum, and a margin in which
  *                      | uvf_ctx_with_deadline                         | the answer can still be written
  *  a call to a backend | uvf_grpc_timeout_format(                      | what is left of it, and a span of its own
  *                      |   uvf_ctx_remaining_ns(ctx)),                 |
  *                      | uvf_traceparent_format, uvf_baggage_copy      |
- *  its end             | uvf_http_status(uvf_ctx_err, uvf_ctx_cause)   |
+ *  its end             | uvf_http_status(how it went, uvf_ctx_cause)   | the status of what was done for it
  */
 #ifndef UVFLOW_CODEC_H
 #define UVFLOW_CODEC_H
@@ -109,6 +109,12 @@ typedef struct uvf_trace_s {
   uint8_t span_id[8]; /* parsed: the caller's span, the parent of yours */
   uint8_t flags;      /* of UVF_TRACE_* */
 } uvf_trace_t;
+
+/* A trace that begins here: random ids, not zero, UVF_TRACE_RANDOM; and a span for a call. Not pure: they take the
+ * system's random numbers (uv_random), which may block for a moment after boot. Any thread.
+ * 0. UV_EINVAL: NULL. Or libuv's error. */
+UVF_EXTERN int uvf_trace_new(uvf_trace_t *trace);
+UVF_EXTERN int uvf_span_new(uint8_t span_id[8]);
 
 /* `traceparent`, of W3C Trace Context, levels 1 and 2: "00-<trace id>-<span id>-<flags>" in lower-case hexadecimal,
  * 55 characters. An id of zeros is invalid, version ff is.

@@ -10,6 +10,8 @@
  *  things that come and go by themselves (requests,     | a wait group: Go's WaitGroup, tokio's TaskTracker; its wait
  *  events), to be drained at shutdown                   | under a deadline is a graceful shutdown
  *  servers that should live until one of them ends      | services
+ *  a server with connections and requests that is to    | uvf_drain_t, of serve.h
+ *  end step by step                                     |
  */
 #ifndef UVFLOW_GROUP_H
 #define UVFLOW_GROUP_H

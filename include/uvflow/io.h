@@ -274,7 +274,7 @@ typedef void (*uvf_fs_release_cb)(uvf_fs_t *req);
  *         what the call came to in the end, libuv's result or code, also when done had been told something else
  *         (UV_ECANCELED: it was never begun): the honest account of a write that was given up.
  * statbuf, dir: of stat and opendir with status 0.
- * Late results are thrown away before release: a descriptor is closed, a directory too. */
+ * Late results are thrown away before release: a descriptor is closed, a directory too, names are freed. */
 struct uvf_fs_s {
   UVF_OP_FIELDS
   /* read-only */
@@ -284,6 +284,9 @@ struct uvf_fs_s {
   /* private */
   uint32_t uvf__kind;
   uv_dirent_t *uvf__entries;
+  uv_file uvf__file;
+  uint32_t uvf__close_file;
+  uvf__user_t uvf__user;
   uvf__held_t uvf__held;
   uvf_fs_cb uvf__done;
   uvf_fs_release_cb uvf__release;
@@ -377,7 +380,9 @@ UVF_EXTERN int uvf_guard_start(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *
 UVF_EXTERN int uvf_guard_start_req(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_req_t *req);
 
 /* Binds an open descriptor: when ctx ends it is closed, on the loop thread (which a network file system can hold up:
- * then use uvf_guard_start_call with uvf_fs_close). UV_EINVAL: NULL, a negative file. */
+ * then use uvf_guard_start_call with uvf_fs_close). Requests of this header that libuv still has on it go first: it is
+ * closed behind the last of them, so that none finds another file under its number. uv_fs_* requests of your own are
+ * not known: count those yourself. UV_EINVAL: NULL, a negative file. */
 UVF_EXTERN int uvf_guard_start_file(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_file file);
 
 /* Binds anything: when ctx ends, release is called. As a defer at the end of the context. UV_EINVAL: NULL. */

@@ -47,10 +47,10 @@ struct uvf_signals_s {
 /* Makes *ctx, a child of parent that the first of these signals ends: UV_ECANCELED, the cause is the signal's number. A
  * second signal, of any of them, ends the process at once with 128 + its number: nothing is flushed, no job waited for
  * (which exit() would do). As Go's signal.NotifyContext, but for the second.
- * What runs under *ctx is cut by the signal: a server that drains derives its requests from parent, and starts the
- * drain in cb.
- * signums == NULL: SIGINT and SIGTERM. Up to UVF_SIGNALS_MAX. cb may be NULL, and *ctx too if it is not. The caller
- * owns a reference to *ctx.
+ * What runs under *ctx is cut by the signal, with a cause that uvf_http_status does not know (500): a server that
+ * drains derives its requests from parent, and starts the drain in cb.
+ * signums == NULL: SIGINT and SIGTERM. Up to UVF_SIGNALS_MAX. cb may be NULL, and ctx too if cb is not. The caller owns
+ * a reference to *ctx.
  * The signals are caught until parent ends, or uvf_signals_stop. They do not hold the loop, and reach a loop that runs
  * only: one that is blocked in a callback sees no second signal either. `signals` must stay valid until the callback of
  * uvf_signals_stop, or of the root's close. uvf_owns_handle is 1 for its handles.
@@ -182,11 +182,14 @@ struct uvf_drain_s {
  * to be freed. */
 UVF_EXTERN int uvf_drain_init(uvf_drain_t *drain, const uvf_drain_options_t *options);
 
-/* A connection is open. ctx: what to cancel to have it closed; bind its handle there with a guard, or watch it. NULL if
- * you do that yourself in on_step. Kept (retained) until the close. On a connection that begins while the drain closes
- * idle ones ctx is cancelled at once.
- * uvf_drain_conn_close: it is closed, and may be freed; its requests have ended or will end on their own. Loop thread.
- * 0. UV_EINVAL: NULL. Misuse: closed twice. */
+/* uvf_drain_conn_open: a connection is there. ctx: what to cancel to have it closed; bind its handle there with a
+ * guard, or watch it. NULL if you do that yourself in on_step. Kept (retained) until the close. On a connection that
+ * begins while the drain closes idle ones ctx is cancelled at once.
+ * A connection without a request is idle, and closed first: one that works without requests (a proxy's, a WebSocket)
+ * enters one for its whole life.
+ * uvf_drain_conn_close: it is closed, and may be freed. Call it before uvf_drain_request_end of its last request when
+ * both end together: else it is idle for that moment, which a drain acts on. Its other requests go on without it.
+ * Loop thread. 0. UV_EINVAL: NULL. Misuse: opened twice; closed twice. */
 UVF_EXTERN int uvf_drain_conn_open(uvf_drain_t *drain, uvf_drain_conn_t *conn, uvf_ctx_t *ctx);
 UVF_EXTERN int uvf_drain_conn_close(uvf_drain_conn_t *conn);
 
@@ -206,7 +209,11 @@ UVF_EXTERN int uvf_drain_request_end(uvf_drain_request_t *request);
 UVF_EXTERN int uvf_drain_is_ready(const uvf_drain_t *drain);
 
 /* Begins to drain, under ctx, which should outlive the requests: the root, or a context that ends when the whole thing
- * has taken long enough. Loop thread of ctx. 0: cb will come. UV_EINVAL: NULL; it drains already, or is over. */
+ * has taken long enough.
+ * A drain that is given up (its context, uvf_op_cancel) stays at the step where it was: it is not ready, refuses what
+ * that step refuses, and cannot be started again. (When another thread cancels ctx, one more step may be told before
+ * the loop hears of it.)
+ * Loop thread of ctx. 0: cb will come. UV_EINVAL: NULL; it was started before. */
 UVF_EXTERN int uvf_drain_start(uvf_ctx_t *ctx, uvf_drain_t *drain, uvf_drain_cb cb);
 
 /* Ends the step it is in, as if its limit were over: for an operator in a hurry. 0. UV_EINVAL: NULL, it does not drain.
@@ -252,7 +259,9 @@ UVF_EXTERN const uvf_trace_t *uvf_ctx_trace(const uvf_ctx_t *ctx);
 
 /* Many values in one: pairs of text that travel with a request, as gRPC's metadata. A set that a context carries never
  * changes: a child that adds gets a set of its own, which points at its ancestors' pairs and copies the new ones, while
- * others go on reading the old one, on any thread. */
+ * others go on reading the old one, on any thread.
+ * For values of your own and those of gRPC's headers. What any client may write (baggage, with keys of a wider grammar)
+ * would let it refuse the whole set with one bad key: add such pairs one by one. */
 
 /* key:   lower case letters, digits, '_', '-', '.'; upper case is lowered in the copy. Terminated.
  * value: value_len bytes: printable ASCII; any bytes if the key ends in "-bin". Terminated in the copy. NULL: empty. */
@@ -312,7 +321,10 @@ struct uvf_attempt_s {
 
 /* Keeps retries from multiplying the load on a backend that fails: each failure takes a token, each success gives back
  * a part of one, and there are no retries and hedges while half of the tokens or more are gone. Shared by all calls to
- * one backend, from any loop and thread. As gRPC's retry throttling. */
+ * one backend, from any loop and thread.
+ * As gRPC's retry throttling: a failure that is not retryable takes none, nor does an attempt that lost; one that took
+ * longer than attempt_ms takes one. It is asked as a pause begins and as it ends, so calls that fail together find it
+ * empty together. */
 typedef struct uvf_retry_budget_s {
   /* private, thousandths */
   uint32_t uvf__tokens;
@@ -334,7 +346,8 @@ UVF_EXTERN double uvf_retry_budget_tokens(const uvf_retry_budget_t *budget);
  *                 a fifth at random. When it would end past the deadline there is no further attempt. 0: none.
  * retryable:      1 if an attempt that failed so is worth another (0: the whole thing fails with it); NULL: every
  *                 failure is. Loop thread. (An attempt without memory for its context fails with UV_ENOMEM, its ctx
- *                 NULL.) budget: may be NULL; must stay valid until release (done, without one). */
+ *                 NULL.)
+ * budget:         may be NULL; must stay valid until release (done, without one). */
 typedef struct uvf_retry_options_s {
   uint64_t attempt_ms;
   uint64_t hedge_ms;
@@ -379,8 +392,9 @@ UVF_EXTERN int uvf_retry_start(uvf_ctx_t *ctx, uvf_retry_t *retry, uvf_attempt_t
                                const uvf_retry_options_t *options, uvf_attempt_start_cb start, uvf_retry_cb done,
                                uvf_retry_release_cb release);
 
-/* The attempt has ended: 0 or an error. Loop thread; callbacks follow from the loop. 0. UV_EINVAL: NULL. Misuse: it
- * does not run (UV_EINVAL). */
+/* The attempt has ended: 0 or an error; a 0 counts also when its context is over by now, unlike a task's. Call it when
+ * nothing of the attempt is under way any more (its handle closed, its callbacks come): release follows the last one.
+ * Loop thread; callbacks follow from the loop. 0. UV_EINVAL: NULL. Misuse: it does not run (UV_EINVAL). */
 UVF_EXTERN int uvf_attempt_done(uvf_attempt_t *attempt, int status);
 
 #define uvf_drain_start(...) UVF__AT(uvf_drain_start(__VA_ARGS__))

@@ -94,6 +94,7 @@ static void note_error(uvf_connect_t *req, int err) {
 
 static void on_time_up(uvf__timeout_t *timeout) {
   uvf_connect_t *req = UVF__CONTAINER(timeout, uvf_connect_t, uvf__timeout);
+  if (uv_is_closing((uv_handle_t *)req->tcp)) return; /* by hand: on_connected comes, and ends it */
   note_error(req, UV_ETIMEDOUT);
   close_attempt(req);
 }

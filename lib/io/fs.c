@@ -9,7 +9,9 @@
  * 1. A result is the caller's only if it was claimed. A descriptor, directory or list of names that comes after that is
  *    given back, with the same uv_fs_t, before the request counts as back; req->result goes on saying what had come.
  * 2. Closing is carried out whatever becomes of the context: it begins also when that is over, and is never cancelled.
- * 3. libuv's memory of a request is freed in its callback; but the names of a readdir that succeeded, which are the
+ * 3. A request on a descriptor is a FILE user of it while libuv has it. A guard does not close under its feet: it
+ *    leaves the close to the newest user (`uvf__close_file`), who leaves it to another or, the last, carries it out.
+ * 4. libuv's memory of a request is freed in its callback; but the names of a readdir that succeeded, which are the
  *    caller's until uvf_fs_cleanup.
  */
 #include "io/io.h"
@@ -36,8 +38,31 @@ static int withdraw(uvf_op_t *op) {
 static const uvf__held_type_t type = {
     {"fs", withdraw, uvf__held_deliver, NULL, 0, NULL}, offsetof(uvf_fs_t, uvf__held), has_release, done, release};
 
+/* Descriptors stand in the table of handles as if they were addresses. */
+static const uv_handle_t *key_of(uv_file file) { return (const uv_handle_t *)((uintptr_t)(unsigned int)file << 4); }
+
+int uvf__file_close_later(uvf__hub_t *hub, uv_file file) {
+  uvf__user_t *user = uvf__user_find(hub, key_of(file), UVF__USER_FILE);
+  if (user == NULL) return 0;
+  of(user->op)->uvf__close_file = 1;
+  return 1;
+}
+
+static void on_given_back(uv_fs_t *fs);
+
+/* libuv is through with the descriptor. 1: it is being closed. */
+static int leave_file(uvf_fs_t *req) {
+  uvf__hub_t *hub = uvf__ctx_hub(req->ctx);
+  uvf__user_remove(hub, &req->uvf__user);
+  if (!req->uvf__close_file) return 0;
+  req->uvf__close_file = 0;
+  if (uvf__file_close_later(hub, req->uvf__file)) return 0;
+  return uv_fs_close(hub->loop, &req->uvf__req, req->uvf__file, on_given_back) == 0;
+}
+
+/* libuv is through with the request. It may be gone afterwards. */
 static void back(uvf_fs_t *req) {
-  req->uvf__held.held--;
+  if (!leave_file(req)) req->uvf__held.held--;
   uvf__held_settle((uvf_op_t *)(void *)req);
 }
 
@@ -98,6 +123,9 @@ static int begin(uvf_ctx_t *ctx, uvf_fs_t *req, uint32_t kind, uvf_fs_cb done_cb
                  const char *function) {
   int rc = uvf__op_begin(ctx, (uvf_op_t *)(void *)req, &type.op, function);
   if (rc < 0) return rc;
+  req->uvf__file = -1;
+  req->uvf__close_file = 0;
+  req->uvf__user.prev = NULL;
   req->result = UV_ECANCELED; /* never begun */
   req->dir = NULL;
   req->uvf__kind = kind;
@@ -108,11 +136,24 @@ static int begin(uvf_ctx_t *ctx, uvf_fs_t *req, uint32_t kind, uvf_fs_cb done_cb
   return rc;
 }
 
+/* The same for a request on a descriptor. */
+static int begin_on(uvf_ctx_t *ctx, uvf_fs_t *req, uv_file file, uint32_t kind, uvf_fs_cb done_cb,
+                    uvf_fs_release_cb release_cb, const char *function) {
+  int rc = uvf__users_get(uvf__ctx_hub(ctx), function);
+  if (rc == 0) rc = begin(ctx, req, kind, done_cb, release_cb, function);
+  if (rc > 0) req->uvf__file = file;
+  return rc;
+}
+
 static uv_loop_t *loop_of(const uvf_fs_t *req) { return uvf__ctx_hub(req->ctx)->loop; }
 
 static int asked(uvf_fs_t *req, int err) {
   if (err == 0) {
     req->uvf__held.held = 1;
+    if (req->uvf__file >= 0) {
+      uvf__user_add(uvf__ctx_hub(req->ctx), &req->uvf__user, key_of(req->uvf__file), UVF__USER_FILE,
+                    (uvf_op_t *)(void *)req);
+    }
     return 0;
   }
   uv_fs_req_cleanup(&req->uvf__req);
@@ -132,7 +173,7 @@ int(uvf_fs_read)(uvf_ctx_t *ctx, uvf_fs_t *req, uv_file file, const uv_buf_t buf
                  uvf_fs_cb done_cb, uvf_fs_release_cb release_cb) {
   int rc;
   if (ctx == NULL || req == NULL || bufs == NULL || nbufs == 0) return UV_EINVAL;
-  rc = begin(ctx, req, READ, done_cb, release_cb, "uvf_fs_read");
+  rc = begin_on(ctx, req, file, READ, done_cb, release_cb, "uvf_fs_read");
   return rc <= 0 ? rc : asked(req, uv_fs_read(loop_of(req), &req->uvf__req, file, bufs, nbufs, offset, on_result));
 }
 
@@ -140,7 +181,7 @@ int(uvf_fs_write)(uvf_ctx_t *ctx, uvf_fs_t *req, uv_file file, const uv_buf_t bu
                   int64_t offset, uvf_fs_cb done_cb, uvf_fs_release_cb release_cb) {
   int rc;
   if (ctx == NULL || req == NULL || bufs == NULL || nbufs == 0) return UV_EINVAL;
-  rc = begin(ctx, req, WRITE, done_cb, release_cb, "uvf_fs_write");
+  rc = begin_on(ctx, req, file, WRITE, done_cb, release_cb, "uvf_fs_write");
   return rc <= 0 ? rc : asked(req, uv_fs_write(loop_of(req), &req->uvf__req, file, bufs, nbufs, offset, on_result));
 }
 
@@ -154,7 +195,7 @@ int(uvf_fs_stat)(uvf_ctx_t *ctx, uvf_fs_t *req, const char *path, uvf_fs_cb done
 int(uvf_fs_fstat)(uvf_ctx_t *ctx, uvf_fs_t *req, uv_file file, uvf_fs_cb done_cb, uvf_fs_release_cb release_cb) {
   int rc;
   if (ctx == NULL || req == NULL) return UV_EINVAL;
-  rc = begin(ctx, req, STAT, done_cb, release_cb, "uvf_fs_fstat");
+  rc = begin_on(ctx, req, file, STAT, done_cb, release_cb, "uvf_fs_fstat");
   return rc <= 0 ? rc : asked(req, uv_fs_fstat(loop_of(req), &req->uvf__req, file, on_result));
 }
 

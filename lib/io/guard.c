@@ -29,8 +29,9 @@ static void close_handle(uvf__hub_t *hub, uv_handle_t *handle, uv_close_cb close
   uv_close(handle, close_cb);
 }
 
-static void close_file(uv_file file) {
+static void close_file(uvf__hub_t *hub, uv_file file) {
   uv_fs_t fs;
+  if (uvf__file_close_later(hub, file)) return;
   uv_fs_close(NULL, &fs, file, NULL);
   uv_fs_req_cleanup(&fs);
 }
@@ -42,7 +43,7 @@ static void release(uvf__hub_t *hub, uvf_guard_t *guard) {
   } else if (type == &req_type) {
     uv_cancel(guard->uvf__of.req);
   } else if (type == &file_type) {
-    close_file(guard->uvf__of.file);
+    close_file(hub, guard->uvf__of.file);
   } else {
     guard->uvf__cb.call(guard);
   }

@@ -43,7 +43,7 @@ void uvf__held_settle(uvf_op_t *op);
 
 /* --- who uses a handle (user.c) --------------------------------------------------------------- */
 
-enum { UVF__USER_READ, UVF__USER_WRITE, UVF__USER_CONNECT };
+enum { UVF__USER_READ, UVF__USER_WRITE, UVF__USER_CONNECT, UVF__USER_FILE };
 
 /* Makes room, so that uvf__user_add cannot fail: 0, UV_ENOMEM, or UV_EINVAL on another thread than the loop's. */
 int uvf__users_get(uvf__hub_t *hub, const char *function);
@@ -59,6 +59,9 @@ uvf__user_t *uvf__user_older(const uvf__user_t *user);
 
 /* Somebody is about to uv_close the handle: its pending read is answered, its writes are counted. */
 void uvf__handle_closing(uvf__hub_t *hub, const uv_handle_t *handle);
+
+/* fs.c: 1: a request that libuv has uses the descriptor, and it will be closed behind the last one; 0: none does. */
+int uvf__file_close_later(uvf__hub_t *hub, uv_file file);
 
 /* write.c: notes how much of it has gone. */
 void uvf__write_count(uvf__user_t *user);

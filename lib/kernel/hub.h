@@ -101,8 +101,8 @@ int uvf__hub_acquire(uv_loop_t *loop, uvf__hub_t **out);
 void uvf__hub_ref(uvf__hub_t *hub);
 void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
 
-/* The hub of a loop, or NULL. Any thread; uvf__hub_here is quick in callbacks that libuv makes while this thread runs the
- * loop. */
+/* The hub of a loop, or NULL. Any thread; uvf__hub_here is quick in callbacks that libuv makes while this thread runs
+ * the loop. */
 uvf__hub_t *uvf__hub_find(const uv_loop_t *loop);
 uvf__hub_t *uvf__hub_here(const uv_loop_t *loop);
 

@@ -30,8 +30,11 @@ static int cause_of(const uvf_drain_t *drain) {
   return drain->uvf__options.cause != 0 ? drain->uvf__options.cause : UV_ESHUTDOWN;
 }
 
+static int is_live(const uvf_ctx_t *ctx) { return ctx != NULL && uvf_ctx_err(ctx) == 0; }
+
+/* What is over already is on its way out, and not by us. */
 static void tell_conn(uvf_drain_t *drain, uvf_drain_conn_t *conn, uint64_t *counter) {
-  if (conn->uvf__told == TOLD || conn->ctx == NULL) return;
+  if (conn->uvf__told == TOLD || !is_live(conn->ctx)) return;
   conn->uvf__told = TOLD;
   ++*counter;
   uvf_ctx_cancel_cause(conn->ctx, cause_of(drain), NULL);
@@ -44,12 +47,13 @@ static void close_idle(uvf_drain_t *drain) {
   }
 }
 
+/* Counted first: several may have one context. */
 static void cancel_requests(uvf_drain_t *drain) {
+  for (uvf__link_t *l = drain->uvf__requests; l != NULL; l = l->next)
+    drain->cancelled += is_live(UVF__CONTAINER(l, uvf_drain_request_t, uvf__link)->ctx) != 0;
   for (uvf__link_t *l = drain->uvf__requests; l != NULL; l = l->next) {
     uvf_drain_request_t *request = UVF__CONTAINER(l, uvf_drain_request_t, uvf__link);
-    if (request->ctx == NULL) continue;
-    drain->cancelled++;
-    uvf_ctx_cancel_cause(request->ctx, cause_of(drain), NULL);
+    if (is_live(request->ctx)) uvf_ctx_cancel_cause(request->ctx, cause_of(drain), NULL);
   }
 }
 
@@ -222,8 +226,18 @@ const char *uvf_drain_step_name(uvf_drain_step_t step) {
 
 /* --- the ledger ------------------------------------------------------------------------------- */
 
+/* Debug builds: is it among the first of a list? Entered twice it would be a list without an end. */
+static int is_entered(const uvf__link_t *list, const uvf__link_t *link) {
+  for (int i = 0; i < 256 && list != NULL; i++, list = list->next) {
+    if (list == link) return 1;
+  }
+  return 0;
+}
+
 int uvf_drain_conn_open(uvf_drain_t *drain, uvf_drain_conn_t *conn, uvf_ctx_t *ctx) {
   if (drain == NULL || conn == NULL) return UV_EINVAL;
+  (void)is_entered;
+  UVF__RULE(!is_entered(drain->uvf__conns, &conn->uvf__link), "uvf_drain_conn_open", "the connection is open already");
   conn->drain = drain;
   conn->ctx = uvf_ctx_retain(ctx);
   conn->requests = 0;
@@ -260,6 +274,8 @@ int uvf_drain_conn_close(uvf_drain_conn_t *conn) {
 
 int uvf_drain_request_begin(uvf_drain_t *drain, uvf_drain_request_t *request, uvf_drain_conn_t *conn, uvf_ctx_t *ctx) {
   if (drain == NULL || request == NULL) return UV_EINVAL;
+  UVF__RULE(!is_entered(drain->uvf__requests, &request->uvf__link), "uvf_drain_request_begin",
+            "the request has begun already, and has not ended");
   request->drain = NULL;
   if (conn != NULL && conn->drain != drain) return UV_EINVAL;
   if (drain->step >= UVF_DRAIN_STOP_ACCEPTING) {

@@ -110,8 +110,8 @@ static void failed(uvf_retry_t *retry, uvf_attempt_t *attempt, int status) {
   int again;
   retry->failed++;
   retry->uvf__err = status;
-  uvf__budget_note(retry->uvf__options.budget, 0);
   again = is_retryable(retry, attempt, status); /* may end the whole */
+  if (again && attempt->ctx != NULL) uvf__budget_note(retry->uvf__options.budget, 0);
   if (!is_pending(retry)) return;
   again = again && (arrange(retry, later(uvf__clock_ns(), take_pause(retry))) || retry->uvf__running > 0 ||
                     retry->uvf__timeout.deadline.link.prev != NULL);
@@ -156,7 +156,10 @@ static void begin_attempt(uvf_retry_t *retry) {
     arrange(retry, later(uvf__clock_ns(), ms_to_ns(retry->uvf__options.hedge_ms)));
   err = derive(retry, attempt);
   if (err == 0) err = retry->uvf__start(attempt);
-  if (attempt->uvf__state != STARTING) return; /* done inside */
+  if (attempt->uvf__state != STARTING) { /* done inside */
+    UVF__RULE(err == 0, "uvf_attempt_start_cb", "it returned an error after uvf_attempt_done: it ended twice");
+    return;
+  }
   if (err != 0) {
     over(attempt, err);
   } else {

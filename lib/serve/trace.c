@@ -75,3 +75,21 @@ int uvf_traceparent_format(const uvf_trace_t *trace, const uint8_t *span_id, cha
   buf[LENGTH] = '\0';
   return LENGTH;
 }
+
+/* Zeros are no id: one in 2^64 is not waited for. */
+static int random_id(uint8_t *id, size_t size) {
+  int err = uv_random(NULL, NULL, id, size, 0, NULL);
+  if (err == 0) id[size - 1] |= id[0] == 0;
+  return err;
+}
+
+int uvf_span_new(uint8_t span_id[8]) { return span_id != NULL ? random_id(span_id, 8) : UV_EINVAL; }
+
+int uvf_trace_new(uvf_trace_t *trace) {
+  int err;
+  if (trace == NULL) return UV_EINVAL;
+  err = random_id(trace->trace_id, sizeof trace->trace_id);
+  if (err == 0) err = random_id(trace->span_id, sizeof trace->span_id);
+  trace->flags = UVF_TRACE_RANDOM;
+  return err;
+}

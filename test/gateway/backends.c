@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * backends: a gateway in front of backends that refuse, hang, reset, drip, and worse. Each /fan must be answered in time
- * with the status and the JSON that say so; every connection to a backend must be gone afterwards. And what the
- * gateway passes on to a good one: what is left of the deadline, the trace, the baggage.
+ * backends: a gateway in front of backends that refuse, hang, reset, drip, and worse. Each /fan must be answered in
+ * time, with the status and the JSON that say so; every connection to a bad backend must be gone afterwards. And what
+ * the gateway passes on to a good one: what is left of the deadline, the trace, the baggage.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "demos/server.h"
 #include "subject.h"
 #include "support.h"
+#include "swarm.h"
 #include "table.h"
 
 static const char HELP[] =
@@ -68,82 +69,69 @@ static void write_urls(const world_t *world, const char *backends, char *urls, s
 
 /* --- one case ------------------------------------------------------------------------------------------------- */
 
-typedef struct asker_s {
-  client_t client;
-  size_t number; /* of the case */
-  struct crowd_s *crowd;
-} asker_t;
-
 /* Several ask at once: what one's end does must not touch the others. */
-typedef struct crowd_s {
-  asker_t askers[CLIENTS];
-  size_t by_status[STATUSES_MOST];
+typedef struct asking_s {
+  size_t number; /* of the case */
   size_t wrong;
   uint64_t began_ns, slowest_ns;
-  int open;
-} crowd_t;
+} asking_t;
 
-static void on_open(client_t *client) {
-  wire_print(&client->wire, "GET /fan HTTP/1.1\r\nHost: gateway\r\ngrpc-timeout: %dm\r\n\r\n", TIMEOUT_MS);
+static void on_open(member_t *member) {
+  wire_print(&member->client.wire, "GET /fan HTTP/1.1\r\nHost: gateway\r\ngrpc-timeout: %dm\r\n\r\n", TIMEOUT_MS);
 }
 
-static void on_answer(client_t *client, const answer_t *answer) {
-  asker_t *asker = client->data;
-  crowd_t *crowd = asker->crowd;
-  uint64_t took = uv_hrtime() - crowd->began_ns;
-  size_t i = asker->number;
+static void on_answer(member_t *member, const answer_t *answer) {
+  asking_t *asking = member->swarm->data;
+  uint64_t took = uv_hrtime() - asking->began_ns;
+  size_t i = asking->number;
   char ok[32];
-  if (took > crowd->slowest_ns) crowd->slowest_ns = took;
+  if (took > asking->slowest_ns) asking->slowest_ns = took;
   snprintf(ok, sizeof(ok), "\"ok\":%zu,", CASES[i].ok);
-  crowd->by_status[status_index(answer->status)]++;
   int is_right = (answer->status == CASES[i].status || answer->status == CASES[i].or_status) &&
                  json_valid(answer->body) && strstr(answer->body, CASES[i].part) && strstr(answer->body, ok);
-  if (!is_right && crowd->wrong++ == 0)
+  if (!is_right && asking->wrong++ == 0)
     check(0, "%s: %d, wanted %d, %s, %s: %.600s", CASES[i].backends, answer->status, CASES[i].status, ok, CASES[i].part,
           answer->body);
-  wire_close(&client->wire);
+  wire_close(&member->client.wire);
 }
 
-static void on_end(client_t *client, int err) {
-  asker_t *asker = client->data;
-  (void)err;
-  asker->crowd->open--;
+static void ask(world_t *world, int port, swarm_t *swarm, asking_t *asking, size_t i) {
+  memset(asking, 0, sizeof(*asking));
+  memset(swarm, 0, sizeof(*swarm));
+  asking->number = i;
+  asking->began_ns = uv_hrtime();
+  swarm->port = port;
+  swarm->n = CLIENTS;
+  swarm->tick_ms = 100;
+  swarm->on_open = on_open;
+  swarm->on_answer = on_answer;
+  swarm->data = asking;
+  swarm_start(swarm, &world->loop);
+  const char *who = CASES[i].backends;
+  if (!check(await_zero(&world->loop, &swarm->open, patient_ms(20000)), "%s: no answer", who)) exit(1);
+  check(swarm->answers == CLIENTS, "%s: %zu of %d were answered", who, swarm->answers, CLIENTS);
+  check(asking->slowest_ns <= patient_ms(TIMEOUT_MS + 2000) * MS_NS, "%s: took %llu ms", who,
+        (unsigned long long)(asking->slowest_ns / MS_NS));
 }
 
 static void run_case(world_t *world, const char *gateway, size_t i) {
-  static crowd_t crowd;
   char urls[URLS_SIZE], statuses[128], rest[128];
   const char *const arguments[] = {"--backends", urls, "--lame-duck-ms", "0", "--max-ms", "10000", NULL};
   const char *who = CASES[i].backends;
   subject_t subject;
+  swarm_t swarm;
+  asking_t asking;
   write_urls(world, CASES[i].backends, urls, sizeof(urls));
   if (!subject_start(&subject, &world->loop, gateway, 0, arguments)) return;
   subject.kept = &world->bad.open;
-  memset(&crowd, 0, sizeof(crowd));
-  crowd.open = CLIENTS;
-  crowd.began_ns = uv_hrtime();
-  for (int c = 0; c < CLIENTS; c++) {
-    asker_t *asker = &crowd.askers[c];
-    asker->number = i;
-    asker->crowd = &crowd;
-    asker->client.data = asker;
-    asker->client.on_open = on_open;
-    asker->client.on_answer = on_answer;
-    asker->client.on_end = on_end;
-    client_open(&asker->client, &world->loop, subject.port);
-  }
-  if (!check(await_zero(&world->loop, &crowd.open, patient_ms(20000)), "%s: no answer", who)) exit(1);
-  size_t answered = 0;
-  for (int status = 1; status < STATUSES_MOST; status++) answered += crowd.by_status[status];
-  check(answered == CLIENTS, "%s: %zu of %d were answered", who, answered, CLIENTS);
-  check(crowd.slowest_ns <= patient_ms(TIMEOUT_MS + 2000) * MS_NS, "%s: took %llu ms", who,
-        (unsigned long long)(crowd.slowest_ns / MS_NS));
+  ask(world, subject.port, &swarm, &asking, i);
   subject_check_at_rest(&subject, who, rest, sizeof(rest));
   subject_stop(&subject, who);
-  printf("%-34s  %4d  %8zu  %-12s  %7llu  %4lld  %s\n", who, CLIENTS, answered,
-         describe_statuses(crowd.by_status, statuses, sizeof(statuses)), (unsigned long long)(crowd.slowest_ns / MS_NS),
-         (long long)subject.exit_status, rest);
+  printf("%-34s  %4d  %8zu  %-12s  %7llu  %4lld  %s\n", who, CLIENTS, swarm.answers,
+         describe_statuses(swarm.by_status, statuses, sizeof(statuses)),
+         (unsigned long long)(asking.slowest_ns / MS_NS), (long long)subject.exit_status, rest);
   fflush(stdout);
+  swarm_free(&swarm);
 }
 
 /* --- what is passed on ---------------------------------------------------------------------------------------- */

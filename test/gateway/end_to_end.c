@@ -11,6 +11,7 @@
 #include "h2.h"
 #include "load.h"
 #include "subject.h"
+#include "swarm.h"
 #include "table.h"
 
 static const char HELP[] = "Usage: end_to_end --gateway PROGRAM [OPTION]...\n"
@@ -221,51 +222,38 @@ static void leave_half_way(subject_t *subject) {
 
 /* --- more than it takes --------------------------------------------------------------------------------------- */
 
-typedef struct crowd_s {
-  client_t clients[SHED_CLIENTS];
-  size_t by_status[STATUSES_MOST];
-  size_t without_retry; /* 503 without Retry-After */
-  int open;
-} crowd_t;
+static size_t without_retry; /* 503 without Retry-After */
 
-static void on_crowd_open(client_t *client) {
-  wire_print(&client->wire, "GET /slow?ms=300 HTTP/1.1\r\nHost: gateway\r\n\r\n");
+static void on_member_open(member_t *member) {
+  wire_print(&member->client.wire, "GET /slow?ms=300 HTTP/1.1\r\nHost: gateway\r\n\r\n");
 }
 
-static void on_crowd_answer(client_t *client, const answer_t *answer) {
-  crowd_t *crowd = client->data;
+static void on_member_answer(member_t *member, const answer_t *answer) {
   char value[16];
-  crowd->by_status[status_index(answer->status)]++;
-  if (answer->status == 503 && !head_value(answer->head, "retry-after", value, sizeof(value))) crowd->without_retry++;
-  wire_close(&client->wire);
-}
-
-static void on_crowd_end(client_t *client, int err) {
-  crowd_t *crowd = client->data;
-  (void)err;
-  crowd->open--;
+  if (answer->status == 503 && !head_value(answer->head, "retry-after", value, sizeof(value))) without_retry++;
+  wire_close(&member->client.wire);
 }
 
 static void shed(subject_t *subject) {
-  static crowd_t crowd;
+  swarm_t crowd;
   count_t before;
   read_count(subject, &before);
-  crowd.open = SHED_CLIENTS;
-  for (int i = 0; i < SHED_CLIENTS; i++) {
-    crowd.clients[i].data = &crowd;
-    crowd.clients[i].on_open = on_crowd_open;
-    crowd.clients[i].on_answer = on_crowd_answer;
-    crowd.clients[i].on_end = on_crowd_end;
-    client_open(&crowd.clients[i], subject->loop, subject->port);
-  }
+  memset(&crowd, 0, sizeof(crowd));
+  crowd.port = subject->port;
+  crowd.n = SHED_CLIENTS;
+  crowd.tick_ms = 100;
+  crowd.on_open = on_member_open;
+  crowd.on_answer = on_member_answer;
+  swarm_start(&crowd, subject->loop);
   if (!check(await_zero(subject->loop, &crowd.open, patient_ms(AWAY_MS)), "shedding: no answer")) exit(1);
   check(crowd.by_status[200] >= SHED_LIMIT, "shedding: only %zu of %d in flight were answered 200",
         crowd.by_status[200], SHED_LIMIT);
   check(crowd.by_status[503] > 0, "shedding: none was turned away");
-  check(!crowd.without_retry, "shedding: %zu times 503 without Retry-After", crowd.without_retry);
+  check(!without_retry, "shedding: %zu times 503 without Retry-After", without_retry);
   compare(subject, "100 at once where 20 are taken", &before, SHED_CLIENTS, crowd.by_status, 0);
   check(subject_count(subject, "shed") == (long long)crowd.by_status[503], "shedding: counted %lld, seen %zu",
         subject_count(subject, "shed"), crowd.by_status[503]);
+  swarm_free(&crowd);
 }
 
 /* --- all ------------------------------------------------------------------------------------------------------ */

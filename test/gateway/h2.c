@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * 1. A stream is in h2->streams from its asking until it is answered, reset, or the connection ends; on_stream is called
- *    when it leaves by the first two.
+ * 1. A stream is in h2->streams from its asking until it is answered, reset, or the connection ends; on_stream is
+ *    called when it leaves by the first two.
  * 2. The server's HPACK table is kept empty by our settings: every header block stands for itself.
  */
 #include "h2.h"

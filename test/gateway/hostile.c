@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * hostile: clients that mean no good, each kind against a gateway of its own. What each case checks: they are answered or
- * closed, as the case says and in time; others, who ask on two connections all the while, are served; afterwards
+ * hostile: clients that mean no good, each kind against a gateway of its own. What each case checks: they are answered
+ * or closed, as the case says and in time; others, who ask on two connections all the while, are served; afterwards
  * nothing is left of them, and the gateway ends well.
  */
 #include <stdio.h>

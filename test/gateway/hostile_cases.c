@@ -36,8 +36,8 @@ void await_closed(scene_t *scene, swarm_t *swarm) {
   leave(scene, swarm, 0);
 }
 
-static void begin(scene_t *scene, swarm_t *swarm, size_t n, uint64_t tick_ms, void (*on_open)(attacker_t *),
-                  void (*on_tick)(attacker_t *)) {
+static void begin(scene_t *scene, swarm_t *swarm, size_t n, uint64_t tick_ms, void (*on_open)(member_t *),
+                  void (*on_tick)(member_t *)) {
   memset(swarm, 0, sizeof(*swarm));
   swarm->port = scene->subject.port;
   swarm->n = n;
@@ -48,7 +48,7 @@ static void begin(scene_t *scene, swarm_t *swarm, size_t n, uint64_t tick_ms, vo
   swarm_start(swarm, scene->loop);
 }
 
-static void say(attacker_t *attacker, const char *text) { wire_send(&attacker->client.wire, text, strlen(text)); }
+static void say(member_t *member, const char *text) { wire_send(&member->client.wire, text, strlen(text)); }
 
 static void expect_all(scene_t *scene, int status) {
   check(scene->by_status[status] == scene->sent, "%s: of %zu, %zu were answered %d", scene->who, scene->sent,
@@ -63,8 +63,8 @@ static const char SLOW_REQUEST[] = "GET /slow?ms=1 HTTP/1.1\r\nHost: gateway\r\n
                                    "aaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n";
 
 /* The next byte; a limit that began anew with each would never come. */
-static void drip(attacker_t *attacker) {
-  if (attacker->step < sizeof(SLOW_REQUEST)) wire_send(&attacker->client.wire, SLOW_REQUEST + attacker->step - 1, 1);
+static void drip(member_t *member) {
+  if (member->step < sizeof(SLOW_REQUEST)) wire_send(&member->client.wire, SLOW_REQUEST + member->step - 1, 1);
 }
 
 static void slow_headers(scene_t *scene) {
@@ -75,8 +75,8 @@ static void slow_headers(scene_t *scene) {
   expect_all(scene, 408);
 }
 
-static void send_head_of_body(attacker_t *attacker) {
-  say(attacker, "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n\r\n");
+static void send_head_of_body(member_t *member) {
+  say(member, "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n\r\n");
 }
 
 static void no_body(scene_t *scene) {
@@ -87,8 +87,8 @@ static void no_body(scene_t *scene) {
   expect_all(scene, 408);
 }
 
-static void drip_body(attacker_t *attacker) {
-  if (attacker->step < 500) say(attacker, "b");
+static void drip_body(member_t *member) {
+  if (member->step < 500) say(member, "b");
 }
 
 static void slow_body(scene_t *scene) {
@@ -136,8 +136,8 @@ static void idle_flood(scene_t *scene) {
   leave(scene, &swarm, 0);
 }
 
-static void pipeline_slow(attacker_t *attacker) {
-  for (int i = 0; i < 20; i++) say(attacker, "GET /slow?ms=5 HTTP/1.1\r\nHost: gateway\r\n\r\n");
+static void pipeline_slow(member_t *member) {
+  for (int i = 0; i < 20; i++) say(member, "GET /slow?ms=5 HTTP/1.1\r\nHost: gateway\r\n\r\n");
 }
 
 /* Those that wait for their answers get all of them; the others are gone. */
@@ -151,8 +151,8 @@ static void pipelined(scene_t *scene) {
   expect_all(scene, 200);
 }
 
-static void pipeline_and_go(attacker_t *attacker) {
-  for (int i = 0; i < 20; i++) say(attacker, "GET /slow?ms=60000 HTTP/1.1\r\nHost: gateway\r\n\r\n");
+static void pipeline_and_go(member_t *member) {
+  for (int i = 0; i < 20; i++) say(member, "GET /slow?ms=60000 HTTP/1.1\r\nHost: gateway\r\n\r\n");
 }
 
 static void pipelined_closed(scene_t *scene) {
@@ -166,7 +166,7 @@ static void pipelined_closed(scene_t *scene) {
 
 /* --- gone in the middle --------------------------------------------------------------------------------------- */
 
-static void send_a_part(attacker_t *attacker) {
+static void send_a_part(member_t *member) {
   static const char *const PARTS[] = {
       "GET /slow?ms=60000 HTTP/1.1\r\nHos",
       "GET /slow?ms=60000 HTTP/1.1\r\nHost: gateway\r\n\r\n",
@@ -174,7 +174,7 @@ static void send_a_part(attacker_t *attacker) {
       "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n\r\nsome of it",
       "GET /fan?n=5&ms=60000 HTTP/1.1\r\nHost: gateway\r\n\r\n",
   };
-  say(attacker, PARTS[attacker->index % ARRAY_SIZE(PARTS)]);
+  say(member, PARTS[member->index % ARRAY_SIZE(PARTS)]);
 }
 
 static void reset(scene_t *scene) {
@@ -187,9 +187,9 @@ static void reset(scene_t *scene) {
   subject_await(&scene->subject, scene->who, "status_499", 90, 90);
 }
 
-static void ask_and_listen_not(attacker_t *attacker) {
-  wire_pause(&attacker->client.wire);
-  for (int i = 0; i < DEAF_REQUESTS; i++) say(attacker, "GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n");
+static void ask_and_listen_not(member_t *member) {
+  wire_pause(&member->client.wire);
+  for (int i = 0; i < DEAF_REQUESTS; i++) say(member, "GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n");
 }
 
 /* The answers fill the buffers of both kernels, and wait. */
@@ -203,13 +203,13 @@ static void deaf(scene_t *scene) {
 
 /* --- what is no HTTP ------------------------------------------------------------------------------------------ */
 
-static void send_long_line(attacker_t *attacker) {
+static void send_long_line(member_t *member) {
   char *text = malloc(1 << 20);
   if (!text) abort();
   memset(text, 'a', 1 << 20);
-  say(attacker, "GET /healthz HTTP/1.1\r\nX-Long: ");
-  wire_send(&attacker->client.wire, text, 1 << 20);
-  say(attacker, "\r\n\r\n");
+  say(member, "GET /healthz HTTP/1.1\r\nX-Long: ");
+  wire_send(&member->client.wire, text, 1 << 20);
+  say(member, "\r\n\r\n");
   free(text);
 }
 
@@ -221,10 +221,10 @@ static void long_header(scene_t *scene) {
   check(scene->by_status[200] == 0, "%s: answered 200", scene->who);
 }
 
-static void send_many_lines(attacker_t *attacker) {
-  say(attacker, "GET /healthz HTTP/1.1\r\n");
-  for (int i = 0; i < 2000; i++) wire_print(&attacker->client.wire, "X-%d: 1\r\n", i);
-  say(attacker, "\r\n");
+static void send_many_lines(member_t *member) {
+  say(member, "GET /healthz HTTP/1.1\r\n");
+  for (int i = 0; i < 2000; i++) wire_print(&member->client.wire, "X-%d: 1\r\n", i);
+  say(member, "\r\n");
 }
 
 static void many_headers(scene_t *scene) {
@@ -235,14 +235,14 @@ static void many_headers(scene_t *scene) {
   check(scene->by_status[200] == 0, "%s: answered 200", scene->who);
 }
 
-static void send_junk(attacker_t *attacker) {
-  scene_t *scene = attacker->swarm->data;
+static void send_junk(member_t *member) {
+  scene_t *scene = member->swarm->data;
   char junk[2048];
   for (size_t i = 0; i < sizeof(junk); i++) junk[i] = (char)test_rand(scene->random);
-  if (attacker->index % 4 == 0) memcpy(junk, "\x16\x03\x01\x02\x00\x01", 6); /* a client of TLS */
-  if (attacker->index % 4 == 1) memcpy(junk, "GET / HTTP/9.9\r\n\r\n", 18);
-  if (attacker->index % 4 == 2) memset(junk, '\n', sizeof(junk));
-  wire_send(&attacker->client.wire, junk, sizeof(junk));
+  if (member->index % 4 == 0) memcpy(junk, "\x16\x03\x01\x02\x00\x01", 6); /* a client of TLS */
+  if (member->index % 4 == 1) memcpy(junk, "GET / HTTP/9.9\r\n\r\n", 18);
+  if (member->index % 4 == 2) memset(junk, '\n', sizeof(junk));
+  wire_send(&member->client.wire, junk, sizeof(junk));
 }
 
 static void garbage(scene_t *scene) {
@@ -253,10 +253,10 @@ static void garbage(scene_t *scene) {
   check(scene->by_status[200] == 0, "%s: answered 200", scene->who);
 }
 
-static void send_long_body(attacker_t *attacker) {
+static void send_long_body(member_t *member) {
   static const char piece[4096];
-  say(attacker, "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10000000\r\n\r\n");
-  wire_send(&attacker->client.wire, piece, sizeof(piece));
+  say(member, "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10000000\r\n\r\n");
+  wire_send(&member->client.wire, piece, sizeof(piece));
 }
 
 static void long_body(scene_t *scene) {

@@ -13,6 +13,7 @@
 
 enum { REOPEN_MS = 20, REQUEST_MOST = 512 };
 
+/* late: its deadline comes while it waits; dead: before it was asked. */
 static const ask_t ASKS[] = {
     {"healthz", "/healthz", "", 200, 0, 0, 0},
     {"slow", "/slow?ms=#", "", 200, 1, 25, 0},

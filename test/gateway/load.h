@@ -38,10 +38,9 @@ typedef struct load_s {
   /* in */
   int port;
   size_t connections;
-  size_t most; /* requests; 0: until load_stop */
-  const char *
-      mix; /* names, by comma: healthz, slow, long, work, fan, echo, late (its deadline comes: 504), dead (comes first) */
-  int may_refuse; /* 503 is an answer as good as others: the server drains, or sheds */
+  size_t most;     /* requests; 0: until load_stop */
+  const char *mix; /* names, by comma: those of ASKS in load.c */
+  int may_refuse;  /* 503 is an answer as good as others: the server drains, or sheds */
   /* counted */
   size_t sent, answered, cut, crossed;
   size_t refused; /* connections, before anything was sent */
@@ -60,7 +59,7 @@ typedef struct load_s {
   int stopping;
 } load_t;
 
-/* Runs by the loop; connections that end are opened anew until the end. Returns 0 if the mix has a name that is none. */
+/* Runs by the loop; connections that end are opened anew until it stops. Returns 0 if a name of the mix is none. */
 int load_start(load_t *load, uv_loop_t *loop);
 
 /* Asks no more, and waits for what is under way: until load->open is 0. It stops by itself after `most` requests. */

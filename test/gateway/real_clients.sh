@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# real_clients.sh GATEWAY CURL [WRK [SECONDS]]: a gateway asked by curl, over HTTP/1.1 and HTTP/2, answered and left half
-# way, and loaded by wrk with 200 connections and deadlines that come for a third of its requests. What they see must be
-# what the gateway counts, and afterwards nothing may be left.
+# real_clients.sh GATEWAY CURL [WRK [SECONDS]]: a gateway asked by curl, over HTTP/1.1 and HTTP/2, answered and left
+# half way, and loaded by wrk with 200 connections and deadlines that come for a third of its requests. What they see
+# must be what the gateway counts, and afterwards nothing may be left.
 set -eu
 gateway=$1
 curl=$2
@@ -58,13 +58,15 @@ descriptors() { if [ -d "/proc/$pid/fd" ]; then ls "/proc/$pid/fd" | wc -l; else
 rest() {
   tries=0
   while :; do
+    open=$(descriptors)
     look
     "$curl" -s -o "$dir/contexts" "$debug/contexts" || fail "/contexts does not answer"
-    kept=$(awk '/"backends"/ { inside = 1; next } /^(├|└)/ { inside = 0 } inside && /"connection"/ { n++ } END { print n + 0 }' \
-      "$dir/contexts")
-    more=$(($(descriptors) - before - 2 * kept))
+    kept=$(awk '/"backends"/ { inside = 1; next } /^(├|└)/ { inside = 0 } inside && /"connection"/ { n++ }
+      END { print n + 0 }' "$dir/contexts")
+    more=$((open - before - 2 * kept))
     requests=$(grep -c '"/\(slow\|work\|fan\|echo\|healthz\)"' "$dir/contexts" || true)
-    left="in flight $(count in_flight), connections $(count connections), jobs $(count jobs), requests in /contexts $requests, descriptors $more"
+    left="in flight $(count in_flight), connections $(count connections), jobs $(count jobs)"
+    left="$left, requests in /contexts $requests, descriptors $more"
     [ "$(count in_flight) $(count connections) $(count jobs) $requests" != "0 0 0 0" ] || [ "$more" -gt 0 ] || return 0
     tries=$((tries + 1))
     [ "$tries" -lt 200 ] || fail "$1: left behind: $left"
@@ -121,7 +123,8 @@ with() {
   leave '/fan?n=3&ms=60000' "$@"
   rest "$name"
   [ $(($(count begun) - begun)) -eq "$sent" ] || fail "$name: sent $sent, begun $(($(count begun) - begun))"
-  [ $(($(count answered) - answered)) -eq "$sent" ] || fail "$name: sent $sent, answered $(($(count answered) - answered))"
+  answered=$(($(count answered) - answered))
+  [ "$answered" -eq "$sent" ] || fail "$name: sent $sent, answered $answered"
   [ $(($(count status_499) - left_before)) -eq $((sent - seen)) ] || fail "$name: $(count status_499) counted as left"
   printf '%-34s  sent %d, answered %d: 200: 6, 400: 1, 404: 1, 405: 1, 504: 3; left half way %d; %s\n' "$name" "$sent" \
     "$seen" $((sent - seen)) "$left"

@@ -63,6 +63,16 @@ static void print_row(size_t number, uint64_t after_ms, const load_t *load, cons
   fflush(stdout);
 }
 
+/* begun: of this client's requests, by the gateway's count. */
+static void check_round(const char *who, const load_t *load, size_t begun, size_t lost) {
+  check(load->answered > 0, "%s: nothing was answered", who);
+  check(lost == 0, "%s: %zu requests that were accepted got no answer", who, lost);
+  check(begun == load->answered, "%s: the gateway began %zu, and %zu were answered", who, begun, load->answered);
+  check(load->sent == load->answered + load->cut + load->crossed, "%s: the account is wrong", who);
+  check(!load->wrong_status && !load->wrong_number, "%s: wrong answers: %zu status, %zu number; the first: %s", who,
+        load->wrong_status, load->wrong_number, load->wrong);
+}
+
 static void run_round(uv_loop_t *loop, const options_t *options, size_t number, uint64_t after_ms) {
   /* With time for clients to notice, and without. */
   static const char *const arguments[][7] = {
@@ -96,18 +106,10 @@ static void run_round(uv_loop_t *loop, const options_t *options, size_t number, 
   }
   size_t lost = load_lost(&load, subject.begun - subject.begun_before - by_wrk);
   print_row(number, after_ms, &load, &subject, by_wrk, lost);
-  check(load.answered > 0, "%s: nothing was answered", who);
-  check(lost == 0, "%s: %zu requests that were accepted got no answer", who, lost);
-  check(subject.begun - subject.begun_before - by_wrk == load.answered,
-        "%s: the gateway began %zu, and %zu were answered", who, subject.begun - subject.begun_before,
-        load.answered + by_wrk);
-  check(load.sent == load.answered + load.cut + load.crossed, "%s: the account is wrong", who);
-  check(!load.wrong_status && !load.wrong_number, "%s: wrong answers: %zu status, %zu number; the first: %s", who,
-        load.wrong_status, load.wrong_number, load.wrong);
+  check_round(who, &load, subject.begun - subject.begun_before - by_wrk, lost);
   lost_in_all += lost;
   load_free(&load);
 }
-
 int main(int argc, char **argv) {
   options_t o = {NULL, NULL, 20, 200, 1500};
   uv_loop_t loop;

@@ -104,9 +104,9 @@ void subject_await(subject_t *subject, const char *who, const char *name, long l
 
 /* What it holds more than it did, connections that are kept left out. */
 static int at_rest(subject_t *subject, long *descriptors, long *contexts) {
-  long pooled;
+  long pooled, open = count_descriptors(subject->child.process.pid); /* first: to be asked costs it one for a while */
   *contexts = count_contexts(subject, &pooled) - subject->contexts;
-  *descriptors = count_descriptors(subject->child.process.pid) - subject->descriptors - 2 * pooled;
+  *descriptors = open - subject->descriptors - 2 * pooled;
   if (subject->kept) *descriptors -= (long)*subject->kept;
   return subject_look(subject) && subject_count(subject, "in_flight") == 0 &&
          subject_count(subject, "connections") == 0 && *contexts <= 0 && *descriptors <= 0;

@@ -44,8 +44,8 @@ long long subject_count(const subject_t *subject, const char *name);
 void subject_await(subject_t *subject, const char *who, const char *name, long long least, long long most);
 
 /* Waits until it holds no more than at rest: nothing in flight, no connection, as many contexts and descriptors as
- * before. Checks it, and writes what there is: "in flight 0, connections 0, contexts +0, descriptors +0". Connections to
- * backends are kept for the next time, and don't count: neither those to its own ones, which /contexts shows, nor
+ * before. Checks it, and writes what there is: "in flight 0, connections 0, contexts +0, descriptors +0". Connections
+ * to backends are kept for the next time, and don't count: neither those to its own ones, which /contexts shows, nor
  * `kept`. */
 void subject_check_at_rest(subject_t *subject, const char *who, char *text, size_t size);
 

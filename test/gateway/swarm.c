@@ -15,21 +15,22 @@ static void stop_timer(swarm_t *swarm) {
 }
 
 static void on_open(client_t *client) {
-  attacker_t *attacker = client->data;
-  attacker->swarm->opened++;
-  if (attacker->swarm->on_open) attacker->swarm->on_open(attacker);
+  member_t *member = client->data;
+  member->swarm->opened++;
+  if (member->swarm->on_open) member->swarm->on_open(member);
 }
 
 static void on_answer(client_t *client, const answer_t *answer) {
-  attacker_t *attacker = client->data;
-  attacker->swarm->answers++;
-  attacker->swarm->by_status[status_index(answer->status)]++;
+  member_t *member = client->data;
+  member->swarm->answers++;
+  if (member->swarm->on_answer) member->swarm->on_answer(member, answer);
+  member->swarm->by_status[status_index(answer->status)]++;
 }
 
 static void on_end(client_t *client, int err) {
-  attacker_t *attacker = client->data;
-  swarm_t *swarm = attacker->swarm;
-  attacker->held = 0;
+  member_t *member = client->data;
+  swarm_t *swarm = member->swarm;
+  member->held = 0;
   if (err == UV_ECANCELED)
     swarm->left++;
   else if (client->wire.was_open)
@@ -41,26 +42,26 @@ static void on_end(client_t *client, int err) {
 }
 
 static void open_one(swarm_t *swarm) {
-  attacker_t *attacker = &swarm->attackers[swarm->started];
-  attacker->swarm = swarm;
-  attacker->index = swarm->started++;
-  attacker->held = 1;
-  attacker->client.data = attacker;
-  attacker->client.on_open = on_open;
-  attacker->client.on_answer = on_answer;
-  attacker->client.on_end = on_end;
+  member_t *member = &swarm->members[swarm->started];
+  member->swarm = swarm;
+  member->index = swarm->started++;
+  member->held = 1;
+  member->client.data = member;
+  member->client.on_open = on_open;
+  member->client.on_answer = on_answer;
+  member->client.on_end = on_end;
   swarm->open++;
-  client_open(&attacker->client, swarm->loop, swarm->port);
+  client_open(&member->client, swarm->loop, swarm->port);
 }
 
 static void on_tick(uv_timer_t *timer) {
   swarm_t *swarm = container_of(timer, swarm_t, timer);
   size_t before = swarm->started;
   for (size_t i = 0; swarm->on_tick && i < before; i++) {
-    attacker_t *attacker = &swarm->attackers[i];
-    if (!attacker->held || !attacker->client.wire.is_open) continue;
-    attacker->step++;
-    swarm->on_tick(attacker);
+    member_t *member = &swarm->members[i];
+    if (!member->held || !member->client.wire.is_open) continue;
+    member->step++;
+    swarm->on_tick(member);
   }
   while (swarm->started < swarm->n && (!swarm->at_once || swarm->started < before + swarm->at_once)) open_one(swarm);
 }
@@ -68,8 +69,8 @@ static void on_tick(uv_timer_t *timer) {
 void swarm_start(swarm_t *swarm, uv_loop_t *loop) {
   swarm->loop = loop;
   swarm->open = 1;
-  swarm->attackers = calloc(swarm->n, sizeof(*swarm->attackers));
-  if (!swarm->attackers || uv_timer_init(loop, &swarm->timer)) abort();
+  swarm->members = calloc(swarm->n, sizeof(*swarm->members));
+  if (!swarm->members || uv_timer_init(loop, &swarm->timer)) abort();
   uv_update_time(loop);
   uv_timer_start(&swarm->timer, on_tick, 0, swarm->tick_ms);
 }
@@ -77,16 +78,16 @@ void swarm_start(swarm_t *swarm, uv_loop_t *loop) {
 void swarm_leave(swarm_t *swarm, int reset) {
   if (swarm->open) stop_timer(swarm);
   for (size_t i = 0; i < swarm->started; i++) {
-    attacker_t *attacker = &swarm->attackers[i];
-    if (!attacker->held) continue;
+    member_t *member = &swarm->members[i];
+    if (!member->held) continue;
     if (reset)
-      wire_reset(&attacker->client.wire);
+      wire_reset(&member->client.wire);
     else
-      wire_close(&attacker->client.wire);
+      wire_close(&member->client.wire);
   }
 }
 
 void swarm_free(swarm_t *swarm) {
-  free(swarm->attackers);
-  swarm->attackers = NULL;
+  free(swarm->members);
+  swarm->members = NULL;
 }

@@ -11,13 +11,13 @@
 
 typedef struct swarm_s swarm_t;
 
-typedef struct attacker_s {
+typedef struct member_s {
   client_t client;
   swarm_t *swarm;
   size_t index;
   size_t step; /* ticks it has seen, while open */
   int held;    /* the client is libuv's */
-} attacker_t;
+} member_t;
 
 struct swarm_s {
   /* in, before swarm_start */
@@ -25,8 +25,9 @@ struct swarm_s {
   size_t n;
   size_t at_once; /* so many are opened at each tick; 0: all */
   uint64_t tick_ms;
-  void (*on_open)(attacker_t *attacker); /* may be NULL, as the next */
-  void (*on_tick)(attacker_t *attacker); /* every tick_ms, from the first after on_open */
+  void (*on_open)(member_t *member); /* may be NULL, as the next two */
+  void (*on_answer)(member_t *member, const answer_t *answer);
+  void (*on_tick)(member_t *member); /* every tick_ms, from the first after on_open */
   void *data;
   /* counted */
   size_t opened;     /* connected */
@@ -40,7 +41,7 @@ struct swarm_s {
   /* private */
   uv_loop_t *loop;
   uv_timer_t timer;
-  attacker_t *attackers;
+  member_t *members;
   size_t started;
 };
 

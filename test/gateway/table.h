@@ -40,7 +40,8 @@ typedef struct option_s {
   size_t *number;
 } option_t;
 
-/* What a program begins with: ignores SIGPIPE, and reads the command line. Returns -1, or the status to exit with: 0 after --help, 2 if something is wrong (said). */
+/* What a program begins with: ignores SIGPIPE, and reads the command line. Returns -1, or the status to exit with: 0
+ * after --help, 2 if something is wrong (said). */
 int take_options(char **argv, const char *help, const option_t *options);
 
 #endif

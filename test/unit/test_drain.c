@@ -87,7 +87,7 @@ static void above_the_limit_requests_are_shed_and_counted_until_one_has_ended(vo
   fixture_t *f = *state;
   server_t server;
   visit_t visits[3];
-  uvf_drain_request_t extra;
+  uvf_drain_request_t late, extra;
   peer_t peer;
   server_init(&server, f, 0);
   server_options(&server)->max_requests = 3;
@@ -104,7 +104,7 @@ static void above_the_limit_requests_are_shed_and_counted_until_one_has_ended(vo
   }
   visit_end(&visits[1]);
   assert_int_equal(uvf_drain_request_begin(&server.drain, &extra, NULL, NULL), 0);
-  assert_int_equal(uvf_drain_request_begin(&server.drain, &visits[1].request, NULL, NULL), UV_EAGAIN);
+  assert_int_equal(uvf_drain_request_begin(&server.drain, &late, NULL, NULL), UV_EAGAIN);
   assert_turned_away(&server, 5, 0);
   assert_int_equal(uvf_drain_request_end(&extra), 0);
   visit_end(&visits[0]);
@@ -331,7 +331,7 @@ static void the_default_options_are_written_whole(void **state) {
 static void init_writes_all_but_data_and_copies_the_options(void **state) {
   uvf_drain_options_t options;
   uvf_drain_t drain;
-  uvf_drain_request_t request;
+  uvf_drain_request_t request, other;
   (void)state;
   uvf_drain_options_init(&options);
   options.max_requests = 1;
@@ -345,7 +345,7 @@ static void init_writes_all_but_data_and_copies_the_options(void **state) {
   assert_int_equal(drain.begun + drain.ended + drain.requests + drain.connections, 0);
   assert_int_equal(drain.shed + drain.refused + drain.cancelled + drain.closed + drain.forced, 0);
   assert_int_equal(uvf_drain_request_begin(&drain, &request, NULL, NULL), 0);
-  assert_int_equal(uvf_drain_request_begin(&drain, &request, NULL, NULL), UV_EAGAIN);
+  assert_int_equal(uvf_drain_request_begin(&drain, &other, NULL, NULL), UV_EAGAIN);
   assert_int_equal(uvf_drain_init(&drain, NULL), 0);
   assert_int_equal(drain.begun + drain.shed, 0);
 }

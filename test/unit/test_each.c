@@ -250,7 +250,7 @@ static void it_ends_with_what_ended_its_context(void **state) {
     if (how == 2) on_thread(cancel_ctx, ctx);
     if (how == 3) assert_int_equal(range_stop(r), 0);
     if (how == 4) uvf_chan_close(chan);
-    assert_int_equal(r->ends, 0);
+    if (how != 1) assert_int_equal(r->ends, 0); /* the deadline may have come already */
     run_until(&f->loop, &r->ends, 1);
     turn(&f->loop);
     assert_int_equal(r->ends, 1);

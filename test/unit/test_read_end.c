@@ -363,6 +363,44 @@ static void told_turns_later_it_has_only_what_it_was_done_with(void **state) {
   wire_close(&w);
 }
 
+/* --- a loop that has had a root before --- */
+
+static wire_t renewed[2]; /* both have bytes in the same turn */
+static rd_t *renewed_rd;
+
+/* The first of the two in the poll: a root is made here, and the other stream, whose turn is next, read under it. */
+static void read_the_other_under_a_new_root(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
+  wire_t *other = stream->data == &renewed[0] ? &renewed[1] : &renewed[0];
+  (void)buf;
+  if (nread <= 0) return;
+  io_expect(io.f->root == NULL, "a second one came, though it is not read any more");
+  uv_read_stop(stream);
+  uv_read_stop(other->stream);
+  io_expect(uvf_ctx_background(&io.f->loop, &io.f->root) == 0, "there is no new root");
+  renewed_rd = rd_begin(other, io.f->root, 10, NULL);
+}
+
+static void in_a_turn_that_began_without_a_root_a_stream_is_read_under_a_new_one(void **state) {
+  (void)state;
+  for (int medium = 0; medium < MEDIA; medium++) {
+    for (int i = 0; i < 2; i++) wire_open(&renewed[i], (medium_t)medium);
+    turn(&io.f->loop);
+    fixture_close_root(io.f);
+    turn(&io.f->loop);
+    renewed_rd = NULL;
+    for (int i = 0; i < 2; i++) {
+      assert_int_equal(uv_read_start(renewed[i].stream, wire_on_alloc, read_the_other_under_a_new_root), 0);
+      assert_int_equal(wire_send(&renewed[i], 7), 7);
+    }
+    wire_settle((medium_t)medium);
+    while (renewed_rd == NULL) uv_run(&io.f->loop, UV_RUN_ONCE);
+    run_tally(renewed_rd->t);
+    assert_rd(renewed_rd, 0, 7);
+    rd_free(renewed_rd);
+    for (int i = 0; i < 2; i++) wire_close(&renewed[i]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit_io(ended_in_every_way_and_state_it_is_told_once_and_no_byte_is_lost),
@@ -374,6 +412,7 @@ int main(void) {
       unit_io(in_the_callback_the_stream_is_free_for_ones_own_reading),
       unit_io(the_callback_may_read_next_stream),
       unit_io(told_turns_later_it_has_only_what_it_was_done_with),
+      unit_io(in_a_turn_that_began_without_a_root_a_stream_is_read_under_a_new_one),
   };
   stream_main();
   return test_run(tests);
