@@ -226,14 +226,20 @@ static conn_t *next_of(const h2o_linklist_t *at, const h2o_linklist_t *list) {
   return at->next == list ? NULL : container_of(at->next, conn_t, link);
 }
 
+static conn_t *find_idle(server_t *server, int with_bytes) {
+  for (conn_t *conn = next_of(&server->idle, &server->idle); conn; conn = next_of(&conn->link, &server->idle))
+    if (!conn->hung_up && (conn->sock->input->size > 0) == with_bytes) return conn;
+  return NULL;
+}
+
+/* One that has sent a part of a request is the second choice. */
 int conn_evict(server_t *server) {
-  for (conn_t *conn = next_of(&server->idle, &server->idle); conn; conn = next_of(&conn->link, &server->idle)) {
-    if (conn->hung_up) continue;
-    hang_up_idle(conn);
-    server->counters.evicted++;
-    return 1;
-  }
-  return 0;
+  conn_t *conn = find_idle(server, 0);
+  if (!conn) conn = find_idle(server, 1);
+  if (!conn) return 0;
+  hang_up_idle(conn);
+  server->counters.evicted++;
+  return 1;
 }
 
 void conn_close_all(server_t *server) {

@@ -10,7 +10,8 @@
  *    they are from init to destroy. Destroying one that somebody waits for, or holds something of, is misuse.
  *  - They are served in the order they came, and what is given back is handed to the first one that waits: nobody who
  *    comes later overtakes, with try_ neither. A waiter that wants more than is free holds up those behind it until it
- *    is served or ended; one that is ended makes way at once.
+ *    is served or ended; one that is ended makes way at once. (Before a loop has run for the first time, callbacks
+ *    may come in another order than they were served.)
  *  - Holding is by request, not by thread: what one callback acquired another may release, on any thread.
  *  - Every wait takes a uvf_wait_t (a limiter's its own) and calls back with (wait, status): 0 and what was waited for
  *    is held; or the err of its context, UV_ECANCELED of uvf_op_cancel, and nothing is held, nothing was taken, not

@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
   uint64_t random = test_seed();
   if (uv_loop_init(&loop)) abort();
   printf("%-16s  %7s  %8s  %-24s  %7s  %6s  %6s  %6s  %4s  %s\n", "attackers", "sent", "answered", "status seen",
-         "closed", "in ms", "others", "slow", "exit", "left behind");
+         "closed", "in ms", "others", "max ms", "exit", "left behind");
   for (const hostile_t *hostile = HOSTILES; hostile->name; hostile++) {
     if (only && strcmp(only, hostile->name) != 0) continue;
     run_case(&loop, gateway, hostile, full != 0, &random);

@@ -56,9 +56,11 @@ static void start_wrk(child_t *wrk, uv_loop_t *loop, const char *program, int po
 static void print_row(size_t number, uint64_t after_ms, const load_t *load, const subject_t *subject, size_t by_wrk,
                       size_t lost) {
   char statuses[256];
+  size_t before = subject->begun_before; /* asked by subject_start */
   printf("%5zu  %5llu  %7zu  %8zu  %7zu  %7zu  %7zu  %7zu  %8zu  %4zu  %4lld  %6llu  %s\n", number,
-         (unsigned long long)after_ms, load->sent, load->answered, load->crossed, load->refused, by_wrk, subject->begun,
-         subject->answered, lost, (long long)subject->exit_status, (unsigned long long)(subject->stop_ns / MS_NS),
+         (unsigned long long)after_ms, load->sent, load->answered, load->crossed, load->refused, by_wrk,
+         subject->begun - before, subject->answered - before, lost, (long long)subject->exit_status,
+         (unsigned long long)(subject->stop_ns / MS_NS),
          describe_statuses(load->by_status, statuses, sizeof(statuses)));
   fflush(stdout);
 }

@@ -362,6 +362,53 @@ static void done_may_close_the_root_which_waits_for_release(void **state) {
   }
 }
 
+typedef struct standing_s {
+  fixture_t *f;
+  int in_done, closed, closed_inside;
+} standing_t;
+
+static standing_t standing;
+
+static void on_its_root_closed(uvf_ctx_t *root) {
+  (void)root;
+  standing.closed++;
+  standing.closed_inside += standing.in_done;
+}
+
+/* Release comes in here, and would be the last thing that the root waits for. */
+static void close_its_root_and_run_the_loop(fake_t *fake) {
+  int *released = fake->released_too;
+  standing.in_done = 1;
+  uvf_ctx_close(fake->data, on_its_root_closed);
+  fake_back(fake, 0);
+  for (int i = 0; i < 20 || *released == 0; i++) uv_run(&standing.f->loop, UV_RUN_NOWAIT);
+  standing.in_done = 0;
+}
+
+static void a_root_does_not_close_while_done_stands_though_release_has_come(void **state) {
+  fixture_t *f = *state;
+  int done = 0, released = 0;
+  uvf_ctx_t *root;
+  fake_t *fake = malloc(sizeof *fake);
+  assert_non_null(fake);
+  memset(&standing, 0, sizeof standing);
+  standing.f = f;
+  assert_int_equal(uvf_ctx_background(&f->loop, &root), 0);
+  fake_start(root, fake, 1, 1, 0);
+  fake->data = root;
+  fake->done_too = &done;
+  fake->released_too = &released;
+  fake->in_done = close_its_root_and_run_the_loop;
+  fake->in_release = free_it;
+  assert_int_equal(fake_cancel(fake), 0);
+  run_until(&f->loop, &done, 1);
+  run_until(&f->loop, &standing.closed, 1);
+  assert_int_equal(done, 1);
+  assert_int_equal(released, 1);
+  assert_int_equal(standing.closed, 1);
+  assert_int_equal(standing.closed_inside, 0);
+}
+
 /* --- many --- */
 
 #define MANY 64
@@ -406,6 +453,7 @@ int main(void) {
       unit_fds(release_may_come_while_done_runs_the_loop_and_free_it),
       unit_fds(done_may_start_it_again_if_no_release_was_given),
       unit_fds(done_may_close_the_root_which_waits_for_release),
+      unit_fds(a_root_does_not_close_while_done_stands_though_release_has_come),
       unit_fds(many_at_random_are_each_told_and_released_once),
   };
   return test_run(tests);

@@ -32,6 +32,11 @@ static void on_closed(uvf_ctx_t *root) {
   closed++;
 }
 
+static void on_no_signal(uvf_signals_t *signals, int signum) {
+  (void)signals;
+  (void)signum;
+}
+
 /* In every turn from the first root to the last close callback whatever is on the loop is either the test's or the
  * library's. */
 static void every_handle_of_the_library_is_known_as_its_own_until_it_has_closed(void **state) {
@@ -42,15 +47,18 @@ static void every_handle_of_the_library_is_known_as_its_own_until_it_has_closed(
     uv_idle_t idle;
     uv_timer_t timer;
     uv_check_t check;
+    uvf_signals_t signals; /* its handles are the library's as well */
     uvf_ctx_t *root[3];
     walk_t walk = {.own = {(uv_handle_t *)&idle, (uv_handle_t *)&timer, (uv_handle_t *)&check}};
     closed = 0;
+    memset(&signals, 0, sizeof signals);
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(uv_idle_init(&loop, &idle), 0);
     assert_int_equal(uv_timer_init(&loop, &timer), 0);
     assert_int_equal(uv_check_init(&loop, &check), 0);
     assert_int_equal(uv_idle_start(&idle, turn_idle), 0);
     for (int i = 0; i < roots; i++) assert_int_equal(uvf_ctx_background(&loop, &root[i]), 0);
+    assert_int_equal(uvf_signals_start(root[roots - 1], &signals, NULL, 0, on_no_signal, NULL), 0);
     uv_walk(&loop, on_walk, &walk);
     uv_run(&loop, UV_RUN_NOWAIT);
     uv_walk(&loop, on_walk, &walk);

@@ -305,6 +305,61 @@ static void with_own_writes_behind_it_nwritten_is_at_most_too_small(void **state
   wire_close(&w);
 }
 
+/* What is told once stays told, whatever others queue behind it and wherever it is counted again. */
+static void with_own_writes_behind_it_nwritten_does_not_go_down(void **state) {
+  uvf_ctx_t *ctx = child_of(io.f->root);
+  size_t len = LOCAL_MUCH;
+  char *bytes = malloc(len);
+  uv_buf_t buf = uv_buf_init(bytes, (unsigned int)len);
+  uv_write_t own;
+  int over = 0;
+  wire_t w;
+  wr_t *wr;
+  (void)state;
+  assert_non_null(bytes);
+  wire_open(&w, LOCAL);
+  wr = wr_begin(&w, ctx, len, 1, 1);
+  uvf_ctx_cancel(ctx);
+  turn(&io.f->loop);
+  assert_int_equal(wr->t->done, 1);
+  assert_in_range(wr->in_done, 1, len - 1);
+  bytes_make(bytes, len, len);
+  own.data = &over;
+  assert_int_equal(uv_write(&own, w.stream, &buf, 1, on_own), 0);
+  uvf_stream_close(w.stream, wire_on_closed);
+  run_tally(wr->t);
+  run_until(&io.f->loop, &w.closed, 1);
+  assert_wr(wr, UV_ECANCELED, wr->in_done, wr->in_done);
+  assert_int_equal(over, -1);
+  wire_drain_all(&w);
+  assert_int_equal(w.received, wr->in_done);
+  free(bytes);
+  uvf_ctx_release(ctx);
+  wr_free(wr);
+  wire_close(&w);
+}
+
+/* Libuv has sent part of it when it is asked, then the stream breaks. */
+static void what_went_at_once_of_a_write_that_fails_is_counted(void **state) {
+  static const unsigned int pieces[] = {1, 16, 17, 40};
+  (void)state;
+  for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+    size_t gone;
+    wire_t w;
+    wr_t *wr;
+    wire_open(&w, LOCAL);
+    wr = wr_begin(&w, io.f->root, LOCAL_MUCH, pieces[i], 1);
+    gone = LOCAL_MUCH - uv_stream_get_write_queue_size(w.stream);
+    assert_in_range(gone, 1, LOCAL_MUCH - 1);
+    wire_hang_up(&w);
+    run_tally(wr->t);
+    assert_true(wr->t->status < 0);
+    assert_wr(wr, wr->t->status, gone, gone);
+    wr_free(wr);
+    wire_close(&w);
+  }
+}
+
 /* --- not connected yet --- */
 
 static wr_t *early[3];
@@ -343,6 +398,8 @@ int main(void) {
       unit_io(the_end_of_a_guard_of_the_same_context_lets_go_what_has_no_release),
       unit_io(closing_the_stream_cancels_what_is_pending),
       unit_io(with_own_writes_behind_it_nwritten_is_at_most_too_small),
+      unit_io(with_own_writes_behind_it_nwritten_does_not_go_down),
+      unit_io(what_went_at_once_of_a_write_that_fails_is_counted),
       unit_io(while_the_stream_connects_writes_wait_and_then_go),
   };
   stream_main();
