@@ -12,7 +12,7 @@
  *                   | loop thread of the operation's context, after the call that
  *                   | started it and the callback that call stood in have returned: never inside a start, never
  *                   | inside a cancel
- *  0, but the       | comes once with the context's err; nothing was run
+ *  0, but the       | comes once with the context's err; nothing was run (but uvf_fs_close and uvf_fs_closedir)
  *  context is over  |
  *
  *  who ends an operation: whoever makes its one atomic claim first; nobody changes the status afterwards
@@ -25,8 +25,8 @@
  *                   | nothing
  *  the context      | the context's err: UV_ECANCELED or UV_ETIMEDOUT
  *
- *  - The request struct is the caller's memory. It must stay where it is until the callback has been entered (for
- *    jobs with a release callback: until release has been entered). From then on the library does not touch it.
+ *  - The request struct is the caller's memory. It must stay where it is until the callback has been entered (of
+ *    those with a release callback: until release has been entered). From then on the library does not touch it.
  *  - A start initialises the whole request except `data`, and reads none of it: it need not be zeroed.
  *  - No lock is held while a callback of yours runs: it may start, cancel, stop and release anything, itself
  *    included.

@@ -143,12 +143,14 @@ typedef struct uvf_connect_options_s {
   int family;
 } uvf_connect_options_t;
 
-/* Connects to the first of these addresses that answers, one after the other. `tcp` is memory that is no open handle:
- * the library initialises it for each attempt, and keeps tcp->data. When done is called with 0 it is an open, connected
- * handle, and yours (bind it with uvf_guard_start). With any other status it is closed, or being closed: its memory is
- * the library's until the last callback. `addresses` must stay valid until done has been entered. Options may be NULL.
- * Status: 0; the error of the first address, when all have failed; the context's err; UV_ECANCELED. An attempt that
- * took too long counts as UV_ETIMEDOUT. Do not close tcp yourself before done: uvf_op_cancel the request. */
+/* Connects to the first of these addresses that answers, one after the other; what is neither IPv4 nor IPv6 is skipped.
+ * `tcp` is memory that is no open handle: the library initialises it for each attempt, and keeps tcp->data. When done
+ * is called with 0 it is an open, connected handle, and yours (bind it with uvf_guard_start). With any other status it
+ * is closed, being closed, or was never opened: its memory is the library's until the last callback. Do not close it
+ * yourself before done: uvf_op_cancel the request.
+ * `addresses` must stay valid until done has been entered. Options may be NULL.
+ * Status: 0; the error of the first address, when all have failed, UV_EADDRNOTAVAIL if there was none to try; the
+ * context's err; UV_ECANCELED. An attempt that took too long counts as UV_ETIMEDOUT. */
 UVF_EXTERN int uvf_tcp_connect(uvf_ctx_t *ctx, uvf_connect_t *req, uv_tcp_t *tcp, const struct addrinfo *addresses,
                                const uvf_connect_options_t *options, uvf_connect_cb done,
                                uvf_connect_release_cb release);
@@ -201,7 +203,8 @@ struct uvf_read_s {
  * that is too fast is held up.
  * The stream must not be closed under a pending read, of which libuv tells nobody: close it through its guard or with
  * uvf_stream_close, which end the read with UV_ECANCELED; or cancel the read first.
- * UV_EINVAL: also len == 0, min > len. UV_ENOTCONN: not a readable stream. As Go's io.ReadAtLeast with a deadline. */
+ * UV_EINVAL: also len == 0, min > len. UV_ENOTCONN: not a readable stream. As Go's io.ReadAtLeast with a deadline.
+ * Not for a console on Windows, where libuv keeps the buffer after the end of the read. */
 UVF_EXTERN int uvf_read_start(uvf_ctx_t *ctx, uvf_read_t *req, uv_stream_t *stream, void *buf, size_t len,
                               const uvf_read_limits_t *limits, uvf_read_cb cb);
 
@@ -396,7 +399,8 @@ UVF_EXTERN int uvf_guard_start_call(uvf_ctx_t *ctx, uvf_guard_t *guard, uvf_guar
 UVF_EXTERN int uvf_guard_stop(uvf_guard_t *guard);
 
 /* Unbinds and releases now: closes the handle with the close callback given at start (a pending uvf_read_start on it
- * ends with UV_ECANCELED), cancels the request, closes the descriptor, or calls the release function, inside this call.
+ * ends with UV_ECANCELED), cancels the request, closes the descriptor (or leaves that to the last request that uses
+ * it), or calls the release function, inside this call.
  * 0: done. UV_EBUSY, UV_EINVAL: as above, and nothing happened. Loop thread. close_cb does not run inside. */
 UVF_EXTERN int uvf_guard_close(uvf_guard_t *guard);
 

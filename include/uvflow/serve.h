@@ -178,13 +178,15 @@ struct uvf_drain_s {
   uint32_t uvf__hurry;
 };
 
-/* Makes an empty one that serves. options may be NULL; they are copied. Any thread. 0. UV_EINVAL: NULL. Nothing needs
- * to be freed. */
+/* Makes an empty one that serves. options may be NULL; they are copied. Any thread. 0. UV_EINVAL: NULL.
+ * Nothing needs to be freed; but it must stay where it is until every request and connection has left it, also after
+ * the callback of uvf_drain_start. */
 UVF_EXTERN int uvf_drain_init(uvf_drain_t *drain, const uvf_drain_options_t *options);
 
 /* uvf_drain_conn_open: a connection is there. ctx: what to cancel to have it closed; bind its handle there with a
  * guard, or watch it. NULL if you do that yourself in on_step. Kept (retained) until the close. On a connection that
- * begins while the drain closes idle ones ctx is cancelled at once.
+ * begins while the drain closes idle ones ctx is cancelled at once. UV_EINVAL, and misuse: one that cannot be cancelled
+ * (a root, without_cancel).
  * A connection without a request is idle, and closed first: one that works without requests (a proxy's, a WebSocket)
  * enters one for its whole life.
  * uvf_drain_conn_close: it is closed, and may be freed. Call it before uvf_drain_request_end of its last request when
@@ -194,7 +196,7 @@ UVF_EXTERN int uvf_drain_conn_open(uvf_drain_t *drain, uvf_drain_conn_t *conn, u
 UVF_EXTERN int uvf_drain_conn_close(uvf_drain_conn_t *conn);
 
 /* A request begins. conn: the connection it came on, which is not idle meanwhile; or NULL. ctx: its context, kept until
- * the end; may be NULL.
+ * the end; may be NULL; as above.
  * 0: it is in flight. UV_EAGAIN: max_requests are; answer 503 with Retry-After. UV_ESHUTDOWN: the server is draining;
  * the same, and Connection: close. UV_EINVAL: drain or request is NULL, a connection of another drain. After an error
  * request is not in the ledger, and request->drain is NULL. Loop thread. */
@@ -345,8 +347,8 @@ UVF_EXTERN double uvf_retry_budget_tokens(const uvf_retry_budget_t *budget);
  * backoff_ms:     the pause after the first failure; doubled after each further one up to backoff_max_ms, plus or minus
  *                 a fifth at random. When it would end past the deadline there is no further attempt. 0: none.
  * retryable:      1 if an attempt that failed so is worth another (0: the whole thing fails with it); NULL: every
- *                 failure is. Loop thread. (An attempt without memory for its context fails with UV_ENOMEM, its ctx
- *                 NULL.)
+ *                 failure is. Loop thread, also inside uvf_attempt_done. (An attempt without memory for its context
+ *                 fails with UV_ENOMEM, its ctx NULL.)
  * budget:         may be NULL; must stay valid until release (done, without one). */
 typedef struct uvf_retry_options_s {
   uint64_t attempt_ms;
@@ -360,7 +362,8 @@ typedef struct uvf_retry_options_s {
 /* The defaults: no limit of its own, no hedge, backoff 100 to 1,000 ms, every failure, no budget. */
 UVF_EXTERN void uvf_retry_options_init(uvf_retry_options_t *options);
 
-/* winner: the attempt that succeeded, in done with status 0; NULL otherwise. started, failed: so many attempts were. */
+/* winner: the attempt that succeeded, in done with status 0; NULL otherwise. started, failed: so many attempts were.
+ * What it leaves behind (a connection) is better bound to retry->ctx: attempt->ctx keeps the attempt's deadline. */
 struct uvf_retry_s {
   UVF_OP_FIELDS
   /* read-only */

@@ -17,21 +17,14 @@
  */
 #include "io/io.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-#define FAIR_LEAST_NS (2000 * NS_PER_MS) /* Go's saneMinimum */
+#define FAIR_LEAST_NS (2000 * UVF__NS_PER_MS) /* Go's saneMinimum */
 
 enum { IDLE, RESOLVING, CONNECTING, CLOSING, CONNECTED };
 
 static uvf_connect_t *of(uvf_op_t *op) { return (uvf_connect_t *)(void *)op; }
 static uvf_op_t *op_of(uvf_connect_t *req) { return (uvf_op_t *)(void *)req; }
 
-static int has_release(uvf_op_t *op) { return of(op)->uvf__release != NULL; }
-
-static void done(uvf_op_t *op) {
-  if (of(op)->uvf__done != NULL) of(op)->uvf__done(of(op), op->status);
-}
-
-static void release(uvf_op_t *op) { of(op)->uvf__release(of(op)); }
+UVF__HELD_CALLBACKS(connect, uvf_connect_t)
 
 static int is_pending(uvf_connect_t *req) { return uvf__u32_load(&op_of(req)->uvf__state) == UVF__OP_PENDING; }
 
@@ -81,9 +74,9 @@ static int withdraw(uvf_op_t *op) {
 
 static const uvf__held_type_t type = {{"connect", withdraw, uvf__held_deliver, NULL, 0, NULL},
                                       offsetof(uvf_connect_t, uvf__held),
-                                      has_release,
-                                      done,
-                                      release};
+                                      connect_has_release,
+                                      connect_done,
+                                      connect_release};
 
 /* --- attempts --------------------------------------------------------------------------------- */
 
@@ -142,10 +135,7 @@ static uint64_t attempt_deadline(const uvf_connect_t *req) {
   uint64_t fair_ns;
   if (req->uvf__attempt_ms == 0 && (deadline_ns == UVF_NO_DEADLINE || others == 0)) return UINT64_MAX;
   now_ns = uvf__clock_ns();
-  if (req->uvf__attempt_ms > 0) {
-    return req->uvf__attempt_ms > (UINT64_MAX - now_ns) / NS_PER_MS ? UINT64_MAX
-                                                                    : now_ns + req->uvf__attempt_ms * NS_PER_MS;
-  }
+  if (req->uvf__attempt_ms > 0) return uvf__after_ms(now_ns, req->uvf__attempt_ms);
   if (deadline_ns <= now_ns) return now_ns;
   fair_ns = (deadline_ns - now_ns) / (1 + others);
   if (fair_ns < FAIR_LEAST_NS) fair_ns = FAIR_LEAST_NS;

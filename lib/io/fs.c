@@ -20,13 +20,7 @@ enum { OPEN = 1, CLOSE, READ, WRITE, STAT, OPENDIR, READDIR, CLOSEDIR, NAMED };
 
 static uvf_fs_t *of(uvf_op_t *op) { return (uvf_fs_t *)(void *)op; }
 
-static int has_release(uvf_op_t *op) { return of(op)->uvf__release != NULL; }
-
-static void done(uvf_op_t *op) {
-  if (of(op)->uvf__done != NULL) of(op)->uvf__done(of(op), op->status);
-}
-
-static void release(uvf_op_t *op) { of(op)->uvf__release(of(op)); }
+UVF__HELD_CALLBACKS(fs, uvf_fs_t)
 
 static int is_close(const uvf_fs_t *req) { return req->uvf__kind == CLOSE || req->uvf__kind == CLOSEDIR; }
 
@@ -35,8 +29,11 @@ static int withdraw(uvf_op_t *op) {
   return uvf__held_may_tell(op);
 }
 
-static const uvf__held_type_t type = {
-    {"fs", withdraw, uvf__held_deliver, NULL, 0, NULL}, offsetof(uvf_fs_t, uvf__held), has_release, done, release};
+static const uvf__held_type_t type = {{"fs", withdraw, uvf__held_deliver, NULL, 0, NULL},
+                                      offsetof(uvf_fs_t, uvf__held),
+                                      fs_has_release,
+                                      fs_done,
+                                      fs_release};
 
 /* Descriptors stand in the table of handles as if they were addresses. */
 static const uv_handle_t *key_of(uv_file file) { return (const uv_handle_t *)((uintptr_t)(unsigned int)file << 4); }

@@ -8,13 +8,7 @@
 
 static uvf_getaddrinfo_t *of(uvf_op_t *op) { return (uvf_getaddrinfo_t *)(void *)op; }
 
-static int has_release(uvf_op_t *op) { return of(op)->uvf__release != NULL; }
-
-static void done(uvf_op_t *op) {
-  if (of(op)->uvf__done != NULL) of(op)->uvf__done(of(op), op->status);
-}
-
-static void release(uvf_op_t *op) { of(op)->uvf__release(of(op)); }
+UVF__HELD_CALLBACKS(getaddrinfo, uvf_getaddrinfo_t)
 
 static int withdraw(uvf_op_t *op) {
   uv_cancel((uv_req_t *)&of(op)->uvf__req); /* too late if it runs: the result is thrown away */
@@ -23,9 +17,9 @@ static int withdraw(uvf_op_t *op) {
 
 static const uvf__held_type_t type = {{"getaddrinfo", withdraw, uvf__held_deliver, NULL, 0, NULL},
                                       offsetof(uvf_getaddrinfo_t, uvf__held),
-                                      has_release,
-                                      done,
-                                      release};
+                                      getaddrinfo_has_release,
+                                      getaddrinfo_done,
+                                      getaddrinfo_release};
 
 static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *addresses) {
   uvf_getaddrinfo_t *req = UVF__CONTAINER(resolve, uvf_getaddrinfo_t, uvf__req);

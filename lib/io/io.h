@@ -25,6 +25,18 @@ static inline uvf__held_t *uvf__held_of(uvf_op_t *op) {
   return (uvf__held_t *)(void *)((char *)op + type->offset);
 }
 
+/* The has_release(), done() and release() of a type of request: name##_has_release, ... */
+#define UVF__HELD_CALLBACKS(name, request_t)                                                                           \
+  static int name##_has_release(uvf_op_t *op) { return ((request_t *)(void *)op)->uvf__release != NULL; }              \
+  static void name##_done(uvf_op_t *op) {                                                                              \
+    request_t *request = (request_t *)(void *)op;                                                                      \
+    if (request->uvf__done != NULL) request->uvf__done(request, op->status);                                           \
+  }                                                                                                                    \
+  static void name##_release(uvf_op_t *op) {                                                                           \
+    request_t *request = (request_t *)(void *)op;                                                                      \
+    request->uvf__release(request);                                                                                    \
+  }
+
 /* The deliver() of all of them. */
 int uvf__held_deliver(uvf_op_t *op);
 

@@ -15,8 +15,6 @@
  */
 #include "io/io.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 static uvf_op_t *op_of(uvf_read_t *req) { return (uvf_op_t *)(void *)req; }
 static uvf_read_t *of(uvf_op_t *op) { return (uvf_read_t *)(void *)op; }
 static uv_stream_t *stream_of(const uvf_read_t *req) { return (uv_stream_t *)(uintptr_t)req->uvf__user.handle; }
@@ -67,7 +65,7 @@ static void start_idle(uvf_read_t *req, uint64_t now_ns);
 static void on_idle(uvf__timeout_t *timeout) {
   uvf_read_t *req = UVF__CONTAINER(timeout, uvf_read_t, uvf__idle);
   uint64_t now_ns = uvf__clock_ns();
-  if (now_ns - req->uvf__idle_from_ns >= req->uvf__idle_ms * NS_PER_MS) {
+  if (now_ns - req->uvf__idle_from_ns >= req->uvf__idle_ms * UVF__NS_PER_MS) {
     exceed(req, UVF_READ_IDLE);
   } else {
     start_idle(req, req->uvf__idle_from_ns);
@@ -78,12 +76,8 @@ static void on_total(uvf__timeout_t *timeout) {
   exceed(UVF__CONTAINER(timeout, uvf_read_t, uvf__total), UVF_READ_TOTAL);
 }
 
-static uint64_t after(uint64_t from_ns, uint64_t ms) {
-  return ms > (UINT64_MAX - from_ns) / NS_PER_MS ? UINT64_MAX : from_ns + ms * NS_PER_MS;
-}
-
 static void start_idle(uvf_read_t *req, uint64_t now_ns) {
-  uvf__timeout_start(uvf__ctx_hub(req->ctx), &req->uvf__idle, after(now_ns, req->uvf__idle_ms), on_idle);
+  uvf__timeout_start(uvf__ctx_hub(req->ctx), &req->uvf__idle, uvf__after_ms(now_ns, req->uvf__idle_ms), on_idle);
 }
 
 static void start_limits(uvf_read_t *req, uint64_t total_ms) {
@@ -92,7 +86,8 @@ static void start_limits(uvf_read_t *req, uint64_t total_ms) {
   now_ns = uvf__clock_ns();
   req->uvf__idle_from_ns = now_ns;
   if (req->uvf__idle_ms > 0) start_idle(req, now_ns);
-  if (total_ms > 0) uvf__timeout_start(uvf__ctx_hub(req->ctx), &req->uvf__total, after(now_ns, total_ms), on_total);
+  if (total_ms > 0)
+    uvf__timeout_start(uvf__ctx_hub(req->ctx), &req->uvf__total, uvf__after_ms(now_ns, total_ms), on_total);
 }
 
 /* --- libuv's callbacks ------------------------------------------------------------------------ */
@@ -145,10 +140,13 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
 /* --- start ------------------------------------------------------------------------------------ */
 
 static int begin_reading(uvf_read_t *req, uv_stream_t *stream) {
-  int err = uv_read_start(stream, on_alloc, on_read);
-  if (err != 0) return err;
-  uvf__user_add(uvf__ctx_hub(req->ctx), &req->uvf__user, (uv_handle_t *)stream, UVF__USER_READ, op_of(req));
-  return 0;
+  uvf__hub_t *hub = uvf__ctx_hub(req->ctx);
+  int err;
+  /* First: on Windows libuv asks for the buffer of a console inside uv_read_start. */
+  uvf__user_add(hub, &req->uvf__user, (uv_handle_t *)stream, UVF__USER_READ, op_of(req));
+  err = uv_read_start(stream, on_alloc, on_read);
+  if (err != 0) uvf__user_remove(hub, &req->uvf__user);
+  return err;
 }
 
 int(uvf_read_start)(uvf_ctx_t *ctx, uvf_read_t *req, uv_stream_t *stream, void *buf, size_t len,

@@ -6,8 +6,6 @@
 #include "kernel/context.h"
 #include "uvflow/io.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 static void ring(uvf__timeout_t *timeout) {
   uvf_op_t *op = (uvf_op_t *)(void *)UVF__CONTAINER(timeout, uvf_sleep_t, uvf__timeout);
   if (!uvf__op_claim(op)) return;
@@ -37,9 +35,6 @@ int(uvf_sleep_start)(uvf_ctx_t *ctx, uvf_sleep_t *req, uint64_t timeout_ms, uvf_
   if (rc < 0) return rc;
   req->uvf__cb = cb;
   req->uvf__timeout.deadline.link.prev = NULL;
-  if (rc > 0) {
-    uint64_t at_ns = timeout_ms > (UINT64_MAX - now_ns) / NS_PER_MS ? UINT64_MAX : now_ns + timeout_ms * NS_PER_MS;
-    uvf__timeout_start(uvf__ctx_hub(ctx), &req->uvf__timeout, at_ns, ring);
-  }
+  if (rc > 0) uvf__timeout_start(uvf__ctx_hub(ctx), &req->uvf__timeout, uvf__after_ms(now_ns, timeout_ms), ring);
   return 0;
 }

@@ -136,7 +136,9 @@ void uvf__handle_closing(uvf__hub_t *hub, const uv_handle_t *handle) {
 
 void uvf_stream_close(uv_stream_t *stream, uv_close_cb close_cb) {
   uv_handle_t *handle = (uv_handle_t *)stream;
+  uvf__hub_t *hub;
   if (stream == NULL || uv_is_closing(handle)) return;
-  uvf__handle_closing(uvf__hub_find(stream->loop), handle);
+  hub = uvf__hub_find(stream->loop);
+  if (hub != NULL && uvf__hub_enter(hub, "uvf_stream_close") == 0) uvf__handle_closing(hub, handle);
   uv_close(handle, close_cb);
 }

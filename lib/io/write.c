@@ -22,13 +22,7 @@
 
 static uvf_write_t *of(uvf_op_t *op) { return (uvf_write_t *)(void *)op; }
 
-static int has_release(uvf_op_t *op) { return of(op)->uvf__release != NULL; }
-
-static void done(uvf_op_t *op) {
-  if (of(op)->uvf__done != NULL) of(op)->uvf__done(of(op), op->status);
-}
-
-static void release(uvf_op_t *op) { of(op)->uvf__release(of(op)); }
+UVF__HELD_CALLBACKS(write, uvf_write_t)
 
 static uvf_write_t *newest_of(const uvf_write_t *req) {
   uvf__user_t *user = uvf__user_find(uvf__ctx_hub(req->ctx), (uv_handle_t *)req->uvf__stream, UVF__USER_WRITE);
@@ -51,9 +45,9 @@ static int withdraw(uvf_op_t *op) {
 
 static const uvf__held_type_t write_type = {{"write", withdraw, uvf__held_deliver, NULL, 0, NULL},
                                             offsetof(uvf_write_t, uvf__held),
-                                            has_release,
-                                            done,
-                                            release};
+                                            write_has_release,
+                                            write_done,
+                                            write_release};
 
 static void on_written(uv_write_t *write, int status) {
   uvf_write_t *req = UVF__CONTAINER(write, uvf_write_t, uvf__req);
@@ -155,15 +149,7 @@ int(uvf_write_start)(uvf_ctx_t *ctx, uvf_write_t *req, uv_stream_t *stream, cons
 
 /* --- shutdown --------------------------------------------------------------------------------- */
 
-static uvf_shutdown_t *shutdown_of(uvf_op_t *op) { return (uvf_shutdown_t *)(void *)op; }
-
-static int shutdown_has_release(uvf_op_t *op) { return shutdown_of(op)->uvf__release != NULL; }
-
-static void shutdown_done(uvf_op_t *op) {
-  if (shutdown_of(op)->uvf__done != NULL) shutdown_of(op)->uvf__done(shutdown_of(op), op->status);
-}
-
-static void shutdown_release(uvf_op_t *op) { shutdown_of(op)->uvf__release(shutdown_of(op)); }
+UVF__HELD_CALLBACKS(shutdown, uvf_shutdown_t)
 
 static const uvf__held_type_t shutdown_type = {{"shutdown", uvf__held_may_tell, uvf__held_deliver, NULL, 0, NULL},
                                                offsetof(uvf_shutdown_t, uvf__held),

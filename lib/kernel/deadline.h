@@ -16,6 +16,13 @@
 /* The clock of deadlines: uv_hrtime, unless a test has put its own in. */
 extern uint64_t (*uvf__clock_ns)(void);
 
+#define UVF__NS_PER_MS UINT64_C(1000000)
+
+/* ms after now_ns; what is too far to be counted is UINT64_MAX: never. */
+static inline uint64_t uvf__after_ms(uint64_t now_ns, uint64_t ms) {
+  return ms > (UINT64_MAX - now_ns) / UVF__NS_PER_MS ? UINT64_MAX : now_ns + ms * UVF__NS_PER_MS;
+}
+
 /* A uvf__deadline_t whose link.prev is NULL is not armed. */
 
 typedef struct uvf__wheel_s {

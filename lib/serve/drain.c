@@ -20,8 +20,6 @@
 #include "kernel/context.h"
 #include "uvflow/serve.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum { UNTOLD = 0, TOLD = 1 }; /* uvf_drain_conn_t.uvf__told: its context was cancelled */
 
 /* --- cancelling ------------------------------------------------------------------------------- */
@@ -83,12 +81,11 @@ static void on_limit(uvf__timeout_t *timeout) {
 }
 
 static void start_limit(uvf_drain_t *drain, uint64_t limit_ms) {
-  uint64_t now_ns = uvf__clock_ns();
-  uint64_t at_ns = limit_ms > (UINT64_MAX - now_ns) / NS_PER_MS ? UINT64_MAX : now_ns + limit_ms * NS_PER_MS;
   if (limit_ms == 0) {
     drain->uvf__due = 1;
   } else {
-    uvf__timeout_start(uvf__ctx_hub(drain->ctx), &drain->uvf__timeout, at_ns, on_limit);
+    uvf__timeout_start(uvf__ctx_hub(drain->ctx), &drain->uvf__timeout, uvf__after_ms(uvf__clock_ns(), limit_ms),
+                       on_limit);
   }
 }
 
@@ -160,6 +157,7 @@ static int withdraw(uvf_op_t *op) {
 static int deliver(uvf_op_t *op) {
   uvf_drain_t *drain = (uvf_drain_t *)(void *)op;
   uvf__op_mark_dead(uvf__ctx_hub(op->ctx), op);
+  if (op->status == 0 && !is_empty(drain)) op->status = UV_ETIMEDOUT; /* somebody came while the end was due */
   drain->uvf__cb(drain, op->status);
   return 1;
 }
@@ -169,6 +167,7 @@ static const uvf__op_type_t drain_type = {"drain", withdraw, deliver, NULL, 0, N
 /* --- the drain -------------------------------------------------------------------------------- */
 
 void uvf_drain_options_init(uvf_drain_options_t *options) {
+  if (options == NULL) return;
   memset(options, 0, sizeof *options);
   options->limit_ms[UVF_DRAIN_WAIT] = 10000;
   options->limit_ms[UVF_DRAIN_CANCEL] = 1000;
@@ -226,6 +225,14 @@ const char *uvf_drain_step_name(uvf_drain_step_t step) {
 
 /* --- the ledger ------------------------------------------------------------------------------- */
 
+/* What the ledger may be given: a context that can be cancelled, or NULL; on its loop's thread. */
+static int check_ctx(const uvf_ctx_t *ctx, const char *function) {
+  int may = ctx == NULL || (!uvf__ctx_is_root(ctx) && ctx->node.kind != UVF__CTX_WITHOUT_CANCEL);
+  UVF__RULE(may, function, "the drain could not cancel a root or without_cancel context: derive one with_cancel");
+  if (!may) return UV_EINVAL;
+  return ctx != NULL ? uvf__hub_enter(uvf__ctx_hub(ctx), function) : 0;
+}
+
 /* Debug builds: is it among the first of a list? Entered twice it would be a list without an end. */
 static int is_entered(const uvf__link_t *list, const uvf__link_t *link) {
   for (int i = 0; i < 256 && list != NULL; i++, list = list->next) {
@@ -235,9 +242,12 @@ static int is_entered(const uvf__link_t *list, const uvf__link_t *link) {
 }
 
 int uvf_drain_conn_open(uvf_drain_t *drain, uvf_drain_conn_t *conn, uvf_ctx_t *ctx) {
+  int err;
   if (drain == NULL || conn == NULL) return UV_EINVAL;
   (void)is_entered;
   UVF__RULE(!is_entered(drain->uvf__conns, &conn->uvf__link), "uvf_drain_conn_open", "the connection is open already");
+  err = check_ctx(ctx, "uvf_drain_conn_open");
+  if (err != 0) return err;
   conn->drain = drain;
   conn->ctx = uvf_ctx_retain(ctx);
   conn->requests = 0;
@@ -273,11 +283,14 @@ int uvf_drain_conn_close(uvf_drain_conn_t *conn) {
 }
 
 int uvf_drain_request_begin(uvf_drain_t *drain, uvf_drain_request_t *request, uvf_drain_conn_t *conn, uvf_ctx_t *ctx) {
+  int err;
   if (drain == NULL || request == NULL) return UV_EINVAL;
   UVF__RULE(!is_entered(drain->uvf__requests, &request->uvf__link), "uvf_drain_request_begin",
             "the request has begun already, and has not ended");
   request->drain = NULL;
   if (conn != NULL && conn->drain != drain) return UV_EINVAL;
+  err = check_ctx(ctx, "uvf_drain_request_begin");
+  if (err != 0) return err;
   if (drain->step >= UVF_DRAIN_STOP_ACCEPTING) {
     drain->refused++;
     return UV_ESHUTDOWN;

@@ -18,8 +18,6 @@
 #include "serve/budget.h"
 #include "uvflow/serve.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 _Static_assert(sizeof(uvf__post_t) <= sizeof(((uvf_retry_t *)0)->uvf__first), "the first attempt is begun by a post");
 
 enum { WAITING = 1, STARTING, RUNNING, DONE };
@@ -28,13 +26,7 @@ static uvf_retry_t *of(uvf_op_t *op) { return (uvf_retry_t *)(void *)op; }
 static uvf_op_t *op_of(uvf_retry_t *retry) { return (uvf_op_t *)(void *)retry; }
 static uvf__hub_t *hub_of(const uvf_retry_t *retry) { return uvf__ctx_hub(retry->ctx); }
 
-static int has_release(uvf_op_t *op) { return of(op)->uvf__release != NULL; }
-
-static void done(uvf_op_t *op) {
-  if (of(op)->uvf__done != NULL) of(op)->uvf__done(of(op), op->status);
-}
-
-static void release(uvf_op_t *op) { of(op)->uvf__release(of(op)); }
+UVF__HELD_CALLBACKS(retry, uvf_retry_t)
 
 static int is_pending(uvf_retry_t *retry) { return uvf__u32_load(&op_of(retry)->uvf__state) == UVF__OP_PENDING; }
 
@@ -56,9 +48,9 @@ static int withdraw(uvf_op_t *op) {
 
 static const uvf__held_type_t type = {{"retry", withdraw, uvf__held_deliver, NULL, 0, NULL},
                                       offsetof(uvf_retry_t, uvf__held),
-                                      has_release,
-                                      done,
-                                      release};
+                                      retry_has_release,
+                                      retry_done,
+                                      retry_release};
 
 /* It is decided. The caller settles. */
 static void decide(uvf_retry_t *retry, int status, uvf_attempt_t *winner) {
@@ -70,7 +62,7 @@ static void decide(uvf_retry_t *retry, int status, uvf_attempt_t *winner) {
 
 static uint64_t later(uint64_t now_ns, uint64_t ns) { return ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + ns; }
 
-static uint64_t ms_to_ns(uint64_t ms) { return ms > UINT64_MAX / NS_PER_MS ? UINT64_MAX : ms * NS_PER_MS; }
+static uint64_t ms_to_ns(uint64_t ms) { return uvf__after_ms(0, ms); }
 
 /* The pause before the next attempt, 0.8 to 1.2 of what it would be; the one after it is twice as long. */
 static uint64_t take_pause(uvf_retry_t *retry) {
@@ -201,6 +193,7 @@ static void on_first(uvf__post_t *post, int closed) {
 }
 
 void uvf_retry_options_init(uvf_retry_options_t *options) {
+  if (options == NULL) return;
   options->attempt_ms = UVF_NO_LIMIT;
   options->hedge_ms = UVF_NO_LIMIT;
   options->backoff_ms = 100;

@@ -25,7 +25,9 @@ static void on_dialled(uvf_retry_t *r, int status) {
   uvf_ctx_close(root, NULL);
 }
 
-static void on_connection(uv_stream_t *stream, int status) { (void)stream, (void)status; } /* the system's queue will do */
+static void on_connection(uv_stream_t *stream, int status) {
+  (void)stream, (void)status;
+} /* the system's queue will do */
 
 /* Called by libuv while the pause after the first attempt goes on: it was refused, as nobody listened. */
 static void on_time(uv_timer_t *timer) {

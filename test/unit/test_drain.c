@@ -122,8 +122,7 @@ static void without_a_limit_none_is_shed(void **state) {
   uvf_drain_request_t *requests = calloc(MANY, sizeof *requests);
   assert_non_null(requests);
   server_init(&server, f, 0);
-  for (int i = 0; i < MANY; i++)
-    assert_int_equal(uvf_drain_request_begin(&server.drain, &requests[i], NULL, f->root), 0);
+  for (int i = 0; i < MANY; i++) assert_int_equal(uvf_drain_request_begin(&server.drain, &requests[i], NULL, NULL), 0);
   assert_ledger(&server, MANY, 0, 0);
   for (int i = 0; i < MANY; i++) assert_int_equal(uvf_drain_request_end(&requests[i]), 0);
   assert_ledger(&server, 0, MANY, 0);
@@ -147,7 +146,7 @@ static void requests_are_refused_from_stop_accepting_on_and_full_or_not_counted_
     if (step > UVF_DRAIN_SERVING) server_reach(&server, step);
     assert_int_equal(uvf_drain_is_ready(&server.drain), step == UVF_DRAIN_SERVING);
     memset(&extra, 0xff, sizeof extra);
-    rc = uvf_drain_request_begin(&server.drain, &extra, &conn, f->root);
+    rc = uvf_drain_request_begin(&server.drain, &extra, &conn, NULL);
     assert_int_equal(rc, refuses(step) ? UV_ESHUTDOWN : 0);
     assert_int_equal(conn.requests, refuses(step) ? 0 : 1);
     if (refuses(step)) assert_null(extra.drain);
