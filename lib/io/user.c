@@ -139,6 +139,9 @@ void uvf_stream_close(uv_stream_t *stream, uv_close_cb close_cb) {
   uvf__hub_t *hub;
   if (stream == NULL || uv_is_closing(handle)) return;
   hub = uvf__hub_find(stream->loop);
-  if (hub != NULL && uvf__hub_enter(hub, "uvf_stream_close") == 0) uvf__handle_closing(hub, handle);
+  if (hub != NULL) {
+    if (uvf__hub_enter(hub, "uvf_stream_close") != 0) return;
+    uvf__handle_closing(hub, handle);
+  }
   uv_close(handle, close_cb);
 }

@@ -69,6 +69,7 @@ typedef struct server_s {
   void *arg;
   int inside, called_inside; /* a call is on the stack in which nothing may be called back */
   int calls, status;
+  uint64_t open; /* as it was called */
 } server_t;
 
 static inline void server_on_step(uvf_drain_t *drain, uvf_drain_step_t step) {
@@ -93,6 +94,7 @@ static inline void server_on_over(uvf_drain_t *drain, int status) {
   server_t *server = drain->data;
   server->calls++;
   server->status = status;
+  server->open = drain->requests + drain->connections;
   server->called_inside |= server->inside;
 }
 
