@@ -210,7 +210,8 @@ UVF_EXTERN int uvf_read_start(uvf_ctx_t *ctx, uvf_read_t *req, uv_stream_t *stre
 
 /* uv_close for a stream that may be read under a context: the pending read, if there is one, ends with UV_ECANCELED;
  * pending writes end as libuv ends them, with UV_ECANCELED. A stream that is closing already: nothing. NULL: nothing.
- * Loop thread: on another one it does nothing (and stops a debug build). close_cb may be NULL, and does not run inside. */
+ * Loop thread: on another one it does nothing (and stops a debug build). close_cb may be NULL, and does not run
+ * inside. */
 UVF_EXTERN void uvf_stream_close(uv_stream_t *stream, uv_close_cb close_cb);
 
 /* --- write ------------------------------------------------------------------------------------ */

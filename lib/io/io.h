@@ -25,6 +25,7 @@ static inline uvf__held_t *uvf__held_of(uvf_op_t *op) {
   return (uvf__held_t *)(void *)((char *)op + type->offset);
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type takes none */
 /* The has_release(), done() and release() of a type of request: name##_has_release, ... */
 #define UVF__HELD_CALLBACKS(name, request_t)                                                                           \
   static int name##_has_release(uvf_op_t *op) { return ((request_t *)(void *)op)->uvf__release != NULL; }              \
@@ -36,6 +37,7 @@ static inline uvf__held_t *uvf__held_of(uvf_op_t *op) {
     request_t *request = (request_t *)(void *)op;                                                                      \
     request->uvf__release(request);                                                                                    \
   }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* The deliver() of all of them. */
 int uvf__held_deliver(uvf_op_t *op);
