@@ -513,6 +513,35 @@ static void calls_ended_at_random_are_each_told_once_and_leave_nothing_open(void
   }
 }
 
+/* Two reads are queued; the newer is taken back, the older goes on with the descriptor. */
+static void a_guarded_descriptor_is_closed_behind_the_last_call_that_uses_it(void **state) {
+  fixture_t *f = *state;
+  file_make("file", "data");
+  for (int release = 0; release < 2; release++) {
+    park_t *parks[2] = {park_start(), park_start()};
+    uv_file fd = file_open("file", UV_FS_O_RDONLY);
+    call_t *older = call_new(release), *newer = call_new(release);
+    char text[2][8];
+    uv_buf_t bufs[2] = {uv_buf_init(text[0], 8), uv_buf_init(text[1], 8)};
+    size_t open_before = test_fd_count();
+    uvf_guard_t guard;
+    assert_int_equal(uvf_guard_start_file(f->root, &guard, fd), 0);
+    begin(older, uvf_fs_read, f->root, fd, &bufs[0], 1, 0);
+    begin(newer, uvf_fs_read, f->root, fd, &bufs[1], 1, 0);
+    assert_int_equal(uvf_guard_close(&guard), 0);
+    assert_int_equal(test_fd_count(), open_before);
+    assert_int_equal(call_cancel(newer), 0);
+    call_wait(newer);
+    assert_int_equal(newer->status, UV_ECANCELED);
+    assert_int_equal(test_fd_count(), open_before);
+    for (int i = 0; i < 2; i++) park_end(parks[i]);
+    call_wait(older);
+    assert_int_equal(older->status, 0);
+    assert_int_equal(older->result, 4);
+    assert_int_equal(test_fd_count(), open_before - 1);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       fs_test(a_file_is_opened_written_read_looked_at_and_closed),
@@ -534,6 +563,7 @@ int main(void) {
       fs_test(starting_a_call_twice_is_misuse),
       fs_test(a_start_on_the_wrong_thread_is_misuse),
       fs_test(calls_ended_at_random_are_each_told_once_and_leave_nothing_open),
+      fs_test(a_guarded_descriptor_is_closed_behind_the_last_call_that_uses_it),
   };
   mem_install();
   return test_run(tests);
