@@ -290,6 +290,38 @@ static void what_is_not_retryable_takes_no_token(void **state) {
   assert_true(tokens_are(&budget, 10));
 }
 
+static void answers_that_are_not_retryable_do_not_stop_the_retries_of_others(void **state) {
+  fixture_t *f = *state;
+  uvf_retry_budget_t budget = budget_of(10, 0.5);
+  for (int i = 0; i < 20; i++) {
+    uvf_retry_options_t o = options_of(10, 10, UVF_NO_LIMIT);
+    call_t call;
+    CALL_INIT(call, 4, {LATER, 0, 0});
+    o.budget = &budget;
+    call.answer = 0;
+    call_start(&call, f->root, &o, i % 2);
+    turn(&f->loop);
+    assert_int_equal(finish(&call, 0, UV_ENOENT), 0);
+    turn(&f->loop);
+    assert_call(&call, 1, 1, i % 2);
+    assert_int_equal(call.status, UV_ENOENT);
+    assert_true(tokens_are(&budget, 10));
+  }
+  for (int i = 0; i < 2; i++) {
+    uvf_retry_options_t o = options_of(0, 0, UVF_NO_LIMIT);
+    call_t call;
+    CALL_INIT(call, 3, {INSIDE, UV_EIO, 0}, {INSIDE, UV_EIO, 0}, {INSIDE, 0, 0});
+    o.budget = &budget;
+    o.retryable = i ? on_call_retryable : NULL; /* NULL: every failure is */
+    call_start(&call, f->root, &o, 1);
+    turn(&f->loop);
+    for (int k = 0; k < 3; k++) pass_ms(&f->loop, 1);
+    assert_call(&call, 3, 1, 1);
+    assert_int_equal(call.status, 0);
+    assert_true(tokens_are(&budget, 10 - 1.5 * (i + 1)));
+  }
+}
+
 /* --- several loops --- */
 
 typedef struct side_s {
@@ -367,6 +399,7 @@ int main(void) {
       unit_clock(there_is_no_hedge_without_budget_but_the_attempt_that_runs_may_win),
       unit_clock(what_ends_after_the_decision_is_not_counted),
       unit_clock(what_is_not_retryable_takes_no_token),
+      unit_clock(answers_that_are_not_retryable_do_not_stop_the_retries_of_others),
       unit(retries_of_several_loops_share_one_budget_and_every_token_is_accounted_for),
   };
   return test_run(tests);

@@ -231,6 +231,82 @@ static void random_traces_come_back(void **state) {
   }
 }
 
+/* --- made here --- */
+
+static int is_zero(const uint8_t *id, size_t size) {
+  for (size_t i = 0; i < size; i++) {
+    if (id[i] != 0) return 0;
+  }
+  return 1;
+}
+
+static void a_new_trace_is_random_says_so_and_can_be_sent(void **state) {
+  enum { MANY = 500 };
+  static uvf_trace_t traces[MANY];
+  (void)state;
+  memset(traces, 0xff, sizeof traces);
+  for (size_t i = 0; i < MANY; i++) {
+    char buf[UVF_TRACEPARENT_SIZE];
+    uvf_trace_t back;
+    assert_int_equal(uvf_trace_new(&traces[i]), 0);
+    assert_int_equal(traces[i].flags, UVF_TRACE_RANDOM); /* not sampled: that is for others to say */
+    assert_false(is_zero(traces[i].trace_id, sizeof traces[i].trace_id));
+    assert_false(is_zero(traces[i].span_id, sizeof traces[i].span_id));
+    assert_int_equal(uvf_traceparent_format(&traces[i], NULL, buf, sizeof buf), LENGTH);
+    assert_memory_equal(buf, "00-", 3);
+    assert_string_equal(buf + LENGTH - 3, "-02");
+    assert_int_equal(uvf_traceparent_parse(buf, LENGTH, &back), 0);
+    assert_true(same_trace(&traces[i], &back));
+    for (size_t k = 0; k < i; k++) {
+      assert_memory_not_equal(traces[i].trace_id, traces[k].trace_id, sizeof traces[i].trace_id);
+      assert_memory_not_equal(traces[i].span_id, traces[k].span_id, sizeof traces[i].span_id);
+    }
+  }
+  for (size_t at = 0; at < sizeof traces[0].trace_id; at++) { /* each of the bytes, not some */
+    size_t same = 0;
+    for (size_t i = 1; i < MANY; i++) same += traces[i].trace_id[at] == traces[0].trace_id[at];
+    assert_true(same < MANY / 4);
+  }
+}
+
+static void a_new_span_is_eight_bytes_for_a_call_of_the_trace(void **state) {
+  uint8_t span[2 + 8 + 2], before[8] = {0};
+  (void)state;
+  for (int i = 0; i < 500; i++) {
+    char buf[UVF_TRACEPARENT_SIZE];
+    uvf_trace_t back;
+    memset(span, 0x5a, sizeof span);
+    assert_int_equal(uvf_span_new(span + 2), 0);
+    assert_true(span[0] == 0x5a && span[1] == 0x5a && span[10] == 0x5a && span[11] == 0x5a);
+    assert_memory_not_equal(span + 2, before, 8);
+    assert_int_equal(uvf_traceparent_format(&example, span + 2, buf, sizeof buf), LENGTH);
+    assert_int_equal(uvf_traceparent_parse(buf, LENGTH, &back), 0);
+    assert_memory_equal(back.span_id, span + 2, 8);
+    assert_memory_equal(back.trace_id, example.trace_id, sizeof back.trace_id);
+    memcpy(before, span + 2, 8);
+  }
+}
+
+/* Nobody waits for 64 zero bits: one whose first byte is zero is given a bit in its last, so it is not zero. */
+static void a_new_id_cannot_be_zero(void **state) {
+  int begin_with_zero = 0, end_odd = 0;
+  (void)state;
+  for (int i = 0; i < 10000; i++) {
+    uvf_trace_t trace;
+    assert_int_equal(uvf_trace_new(&trace), 0);
+    begin_with_zero += (trace.trace_id[0] == 0) + (trace.span_id[0] == 0);
+    end_odd += (trace.trace_id[0] == 0 && trace.trace_id[15] & 1) + (trace.span_id[0] == 0 && trace.span_id[7] & 1);
+  }
+  assert_true(begin_with_zero > 0); /* 78 or so */
+  assert_int_equal(end_odd, begin_with_zero);
+}
+
+static void without_a_place_there_is_nothing_new(void **state) {
+  (void)state;
+  assert_int_equal(uvf_trace_new(NULL), UV_EINVAL);
+  assert_int_equal(uvf_span_new(NULL), UV_EINVAL);
+}
+
 static void null_arguments_of_a_trace_are_refused(void **state) {
   char buf[UVF_TRACEPARENT_SIZE];
   uvf_trace_t trace;
@@ -257,6 +333,10 @@ int main(void) {
       codec(what_cannot_be_sent_is_refused_and_the_buffer_left_alone),
       codec(every_size_but_the_whole_is_too_small),
       codec(random_traces_come_back),
+      codec(a_new_trace_is_random_says_so_and_can_be_sent),
+      codec(a_new_span_is_eight_bytes_for_a_call_of_the_trace),
+      codec(a_new_id_cannot_be_zero),
+      codec(without_a_place_there_is_nothing_new),
       codec(null_arguments_of_a_trace_are_refused),
   };
   return test_run(tests);

@@ -331,6 +331,31 @@ static void closed_by_hand_it_is_not_closed_again_and_the_request_ends(void **st
   }
 }
 
+/* In the same turn the attempt's own time is up, too, in the timers' phase: it must not be tried again in a handle that
+ * libuv is closing. */
+static void closed_by_hand_in_the_turn_in_which_its_time_is_up_it_ends_once(void **state) {
+  static const char *const lists[] = {"h", "hg", "hhg"};
+  fixture_t *f = *state;
+  for (size_t i = 0; i < 2 * ARRAY_SIZE(lists); i++) {
+    size_t fds = test_fd_count();
+    tally_t *t = conn_new(i % 2);
+    list_t list;
+    closes = 0;
+    t->keep = 1;
+    conn_start(f->root, t, list_of(&list, lists[i / 2]), &quick);
+    uv_sleep(2 * (unsigned int)quick.attempt_ms);
+    uv_close(conn_handle(t), on_hand_closed);
+    run_tally(t);
+    assert_tally(t, UV_ECANCELED);
+    assert_int_equal(conn_of(t)->req.attempts, 1);
+    run_until(&f->loop, &closes, 1);
+    turn(&f->loop);
+    assert_int_equal(closes, 1);
+    assert_int_equal(test_fd_count(), fds);
+    assert_int_equal(stats_of(f->root).ops, 0);
+  }
+}
+
 /* --- inside the callbacks --- */
 
 static void run_until_released(tally_t *t) {
@@ -445,6 +470,7 @@ int main(void) {
       unit_net(ended_as_the_attempt_runs_out_of_time_the_end_is_told),
       unit_net(its_deadline_and_its_attempts_time_at_once_are_one_end),
       unit_net(closed_by_hand_it_is_not_closed_again_and_the_request_ends),
+      unit_net(closed_by_hand_in_the_turn_in_which_its_time_is_up_it_ends_once),
       unit_net(release_may_come_in_a_loop_that_done_runs),
       unit_net(done_may_close_the_root_which_waits_for_the_release),
       unit_net(done_may_cancel_another_connect),

@@ -3,6 +3,7 @@
  * How a retry ends before it is decided, at each moment and in each way: the callbacks come once, in order, and after
  * every attempt has ended. The order is forced: attempts end when the test says so, the clock moves when it says so.
  */
+#include "io/io.h"
 #include "unit/retry_probe.h"
 
 typedef enum moment_e {
@@ -270,6 +271,31 @@ static void an_attempt_that_finds_no_memory_has_failed_with_that(void **state) {
   }
 }
 
+static void an_attempt_that_finds_no_memory_takes_no_token(void **state) {
+  fixture_t *f = *state;
+  for (int retryable = 0; retryable < 2; retryable++) {
+    uvf_retry_options_t o = options_of(10, 10, UVF_NO_LIMIT);
+    uvf_retry_budget_t budget;
+    call_t call;
+    CALL_INIT(call, 2, {INSIDE, 0, 0});
+    call.answer = retryable;
+    assert_int_equal(uvf_retry_budget_init(&budget, 10, 0.5), 0);
+    o.budget = &budget;
+    call_start(&call, f->root, &o, 1);
+    test_alloc_fail_at(1);
+    turn(&f->loop);
+    assert_true(test_alloc_failed());
+    test_alloc_fail_at(0);
+    assert_int_equal(call.asked, 1);
+    assert_int_equal(call.attempts[0].status, UV_ENOMEM);
+    assert_true(uvf_retry_budget_tokens(&budget) > 9.999);
+    for (int i = 0; i < 13; i++) pass_ms(&f->loop, 1);
+    assert_call(&call, retryable, 1, 1);
+    assert_int_equal(call.status, retryable ? 0 : UV_ENOMEM);
+    assert_true(uvf_retry_budget_tokens(&budget) > 9.999);
+  }
+}
+
 static void starting_and_ending_take_no_memory_of_their_own(void **state) {
   fixture_t *f = *state;
   uvf_retry_options_t o = options_of(0, 0, UVF_NO_LIMIT);
@@ -444,6 +470,44 @@ static void an_attempt_that_does_not_run_cannot_end(void **state) {
   assert_int_equal(uvf_op_cancel((uvf_op_t *)&call.retry), UV_EBUSY);
 }
 
+static void done_in_start(call_t *call, uvf_attempt_t *attempt) {
+  if (attempt->number == 1 && finish(call, 1, 0) != 0) call->wrong++;
+}
+
+static void pause_ends(void *arg) { pass_ms(arg, 10); }
+
+/* The second attempt, since that begins in pass_ms: the rule jumps out of no callback of libuv's. What it has jumped
+ * over is made good below: the hold of the timeout that has begun the attempt. */
+static void a_start_that_is_done_and_returns_an_error_is_misuse(void **state) {
+  static const step_t rows[][2] = {{{AT_ONCE, UV_EIO, 0}, {AT_ONCE, UV_EIO, 0}},
+                                   {{AT_ONCE, UV_EIO, 0}, {AT_ONCE, 0, 0}}};
+  fixture_t *f = *state;
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    uvf_retry_options_t o = options_of(10, 10, UVF_NO_LIMIT);
+    int wrong = i == 0;
+    call_t call;
+    call_init(&call, rows[i], 2, 3);
+    call.in_start = done_in_start;
+    call_start(&call, f->root, &o, 1);
+    turn(&f->loop);
+    assert_int_equal(call.starts, 1);
+    if (wrong && test_rules_on()) {
+      const char *rule;
+      fake_ns += 3 * MS_NS; /* the pause may be a fifth longer */
+      rule = test_expect_rule(pause_ends, &f->loop);
+      assert_non_null(rule);
+      assert_memory_equal(rule, "uvf_attempt_start_cb", strlen("uvf_attempt_start_cb"));
+      call.retry.uvf__held.held--;
+      uvf__held_settle((uvf_op_t *)(void *)&call.retry);
+    } else {
+      pass_ms(&f->loop, 13);
+    }
+    turn(&f->loop);
+    assert_call(&call, 2, 1, 1);
+    assert_int_equal(call.status, 0); /* what uvf_attempt_done has said */
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit_clock(ended_at_each_moment_in_each_way_each_callback_comes_once_and_in_order),
@@ -451,12 +515,14 @@ int main(void) {
       unit_clock(the_first_attempt_does_not_begin_when_another_thread_has_cancelled),
       unit_clock(started_under_a_context_that_is_over_nothing_begins),
       unit_clock(an_attempt_that_finds_no_memory_has_failed_with_that),
+      unit_clock(an_attempt_that_finds_no_memory_takes_no_token),
       unit_clock(starting_and_ending_take_no_memory_of_their_own),
       unit_clock(the_last_callback_may_free_the_retry_and_its_attempts),
       unit_clock(attempts_may_end_inside_done_and_release_follows_once),
       unit_clock(the_last_callback_may_start_the_same_memory_again),
       unit_clock(null_arguments_and_no_attempts_are_refused),
       unit_clock(an_attempt_that_does_not_run_cannot_end),
+      unit_clock(a_start_that_is_done_and_returns_an_error_is_misuse),
   };
   uvf_use_free_lists(0);
   return test_run(tests);
