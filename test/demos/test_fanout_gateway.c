@@ -75,6 +75,7 @@ static void ear_open(ear_t *ear, uv_loop_t *loop) {
 /* The value of a header of what was heard; its length in *len. */
 static const char *heard(const call_t *call, const char *name, size_t *len) {
   const char *at = strstr(call->head, name);
+  *len = 0;
   if (!at) {
     fail_msg("no %s in:\n%s", name, call->head);
     return NULL;
