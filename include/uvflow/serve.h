@@ -183,10 +183,10 @@ struct uvf_drain_s {
  * the callback of uvf_drain_start. */
 UVF_EXTERN int uvf_drain_init(uvf_drain_t *drain, const uvf_drain_options_t *options);
 
-/* uvf_drain_conn_open: a connection is there. ctx: its own, to be cancelled to have it closed; bind its handle there with
- * a guard, or watch it. NULL if you do that yourself in on_step. Kept (retained) until the close. On a connection that
- * begins while the drain closes idle ones ctx is cancelled at once. UV_EINVAL, and misuse: one that cannot be cancelled
- * (a root, without_cancel).
+/* uvf_drain_conn_open: a connection is there. ctx: its own, to be cancelled to have it closed; bind its handle there
+ * with a guard, or watch it. NULL if you do that yourself in on_step. Kept (retained) until the close. On a connection
+ * that begins while the drain closes idle ones ctx is cancelled at once. UV_EINVAL, and misuse: one that cannot be
+ * cancelled (a root, without_cancel).
  * A connection without a request is idle, and closed first: one that works without requests (a proxy's, a WebSocket)
  * enters one for its whole life.
  * uvf_drain_conn_close: it is closed, and may be freed. Call it before uvf_drain_request_end of its last request when
