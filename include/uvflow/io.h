@@ -384,9 +384,9 @@ UVF_EXTERN int uvf_guard_start(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_handle_t *
 UVF_EXTERN int uvf_guard_start_req(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_req_t *req);
 
 /* Binds an open descriptor: when ctx ends it is closed, on the loop thread (which a network file system can hold up:
- * then use uvf_guard_start_call with uvf_fs_close). Requests of this header that libuv still has on it go first: it is
- * closed behind the last of them, so that none finds another file under its number. uv_fs_* requests of your own are
- * not known: count those yourself. UV_EINVAL: NULL, a negative file. */
+ * then use uvf_guard_start_call with uvf_fs_close). It is closed behind the last of this loop's uvf_fs_* requests that
+ * libuv still has on it, so that none finds another file under its number. uv_fs_* requests of your own are not known:
+ * count those yourself. UV_EINVAL: NULL, a negative file. */
 UVF_EXTERN int uvf_guard_start_file(uvf_ctx_t *ctx, uvf_guard_t *guard, uv_file file);
 
 /* Binds anything: when ctx ends, release is called. As a defer at the end of the context. UV_EINVAL: NULL. */
