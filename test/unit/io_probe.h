@@ -390,6 +390,30 @@ static inline void crowd_close(crowd_t *crowd) {
   gate_destroy(&crowd->go);
 }
 
+/* --- one request, ended in a scene -------------------------------------------------------------- */
+
+typedef struct run_s {
+  scene_t scene;
+  tally_t *t;
+  moment_t moment;
+  size_t fds;
+  int rc, calls; /* what uvf_op_cancel answered; how often the resolver had been called before */
+} run_t;
+
+/* A moment_t's function. */
+static inline void run_end(void *arg) {
+  run_t *run = arg;
+  run->rc = scene_end(&run->scene, run->t->req);
+}
+
+static inline void run_close(run_t *run, int status) {
+  run_tally(run->t);
+  turn(&io.f->loop);
+  assert_tally(run->t, status);
+  scene_close(&run->scene);
+  assert_int_equal(stats_of(io.f->root).ops, 0);
+}
+
 /* --- fixture --- */
 
 static inline int io_setup(void **state) {

@@ -97,14 +97,6 @@ static void a_port_that_refuses_is_told_and_one_that_hangs_runs_out_of_time(void
 
 /* --- how it ends --- */
 
-typedef struct run_s {
-  scene_t scene;
-  tally_t *t;
-  moment_t moment;
-  size_t fds;
-  int rc, calls; /* what uvf_op_cancel answered; how often the resolver had been called before */
-} run_t;
-
 static void run_open(run_t *run, way_t way, int release, const char *port) {
   memset(run, 0, sizeof *run);
   run->calls = resolver_called();
@@ -115,18 +107,11 @@ static void run_open(run_t *run, way_t way, int release, const char *port) {
   dial_start(run->scene.ctx, run->t, "127.0.0.1", port, NULL);
 }
 
-static void run_end(void *arg) {
-  run_t *run = arg;
-  run->rc = scene_end(&run->scene, run->t->req);
-}
-
-static void run_close(run_t *run, int status) {
+static void dial_close(run_t *run, int status) {
   run_tally(run->t);
   turn(&io.f->loop);
-  assert_tally(run->t, status);
   assert_int_equal(uvf_op_cancel(run->t->req), UV_EBUSY);
-  scene_close(&run->scene);
-  assert_int_equal(stats_of(io.f->root).ops, 0);
+  run_close(run, status);
 }
 
 static void ended_while_its_name_is_queued_it_is_never_resolved(void **state) {
@@ -139,7 +124,7 @@ static void ended_while_its_name_is_queued_it_is_never_resolved(void **state) {
     turn(&io.f->loop);
     run_end(&run);
     assert_int_equal(run.rc, 0);
-    run_close(&run, run.scene.err); /* though every thread is parked */
+    dial_close(&run, run.scene.err); /* though every thread is parked */
     crowd_close(&crowd);
     turn(&io.f->loop);
     assert_int_equal(resolver_called(), run.calls);
@@ -157,7 +142,7 @@ static void ended_when_the_name_is_resolved_and_its_loop_has_not_heard_nothing_i
     crowd_overtaken(&crowd);
     run_end(&run);
     assert_int_equal(run.rc, 0);
-    run_close(&run, run.scene.err);
+    dial_close(&run, run.scene.err);
     assert_int_equal(conn_of(run.t)->req.attempts, 0);
     assert_int_equal(test_fd_count(), run.fds);
     crowd_close(&crowd);
@@ -204,7 +189,7 @@ static void ended_while_it_connects_the_socket_is_closed(void **state) {
     assert_int_equal(test_fd_count(), run.fds + 1);
     run_end(&run);
     assert_int_equal(run.rc, 0);
-    run_close(&run, run.scene.err);
+    dial_close(&run, run.scene.err);
     assert_int_equal(test_fd_count(), run.fds);
     assert_int_equal(conn_of(run.t)->req.attempts, 1);
   }
@@ -222,7 +207,7 @@ static void ended_between_the_connection_and_its_callback_it_is_handed_over_all_
     assert_int_equal(run.rc, run.scene.way == BY_OP ? UV_EBUSY : 0);
     assert_connected(run.t);
     conn_close(run.t);
-    run_close(&run, 0);
+    dial_close(&run, 0);
   }
 }
 
@@ -242,7 +227,7 @@ static void while_the_resolver_hangs_done_comes_at_once_and_release_when_it_give
     assert_int_equal(run.t->released, 0);
     assert_int_equal(io.roots_closed, 0); /* a root that is closed waits for it */
     resolver_let_go(1);
-    run_close(&run, run.scene.err);
+    dial_close(&run, run.scene.err);
     assert_int_equal(conn_of(run.t)->req.attempts, 0);
     assert_int_equal(test_fd_count(), run.fds);
   }

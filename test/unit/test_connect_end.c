@@ -15,35 +15,14 @@ static void note_fds(tally_t *t) {
   fds_in_done = test_fd_count();
 }
 
-typedef struct run_s {
-  scene_t scene;
-  tally_t *t;
-  list_t list;
-  moment_t moment;
-  int rc; /* what uvf_op_cancel answered */
-} run_t;
-
 /* A connect of this list under a context that is to end this way. */
 static void run_open(run_t *run, way_t way, int release, const char *list, const uvf_connect_options_t *options) {
+  static list_t addresses; /* there is one run at a time */
   memset(run, 0, sizeof *run);
   scene_open(&run->scene, way);
   run->t = conn_new(release);
   run->t->in_done = note_fds;
-  list_of(&run->list, list);
-  conn_start(run->scene.ctx, run->t, run->list.info, options);
-}
-
-static void run_end(void *arg) {
-  run_t *run = arg;
-  run->rc = scene_end(&run->scene, run->t->req);
-}
-
-static void run_close(run_t *run, int status) {
-  run_tally(run->t);
-  turn(&io.f->loop);
-  assert_tally(run->t, status);
-  scene_close(&run->scene);
-  assert_int_equal(stats_of(io.f->root).ops, 0);
+  conn_start(run->scene.ctx, run->t, list_of(&addresses, list), options);
 }
 
 /* --- caught in every state --- */

@@ -136,32 +136,12 @@ static void what_does_not_resolve_says_why(void **state) {
 
 /* --- how it ends --- */
 
-typedef struct run_s {
-  scene_t scene;
-  tally_t *t;
-  moment_t moment;
-  int rc, calls; /* what uvf_op_cancel answered; how often the resolver had been called before */
-} run_t;
-
 static void run_open(run_t *run, way_t way, int release) {
   memset(run, 0, sizeof *run);
   scene_open(&run->scene, way);
   run->calls = resolver_called();
   run->t = gai_new(release);
   gai_start(run->scene.ctx, run->t, "127.0.0.1", "80");
-}
-
-static void run_end(void *arg) {
-  run_t *run = arg;
-  run->rc = scene_end(&run->scene, run->t->req);
-}
-
-static void run_close(run_t *run, int status) {
-  run_tally(run->t);
-  turn(&io.f->loop);
-  assert_tally(run->t, status);
-  scene_close(&run->scene);
-  assert_int_equal(stats_of(io.f->root).ops, 0);
 }
 
 static void ended_while_it_is_queued_it_is_never_resolved(void **state) {
