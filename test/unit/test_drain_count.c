@@ -188,6 +188,58 @@ static void entering_what_is_there_already_is_misuse(void **state) {
   assert_over_once(&server, 0);
 }
 
+/* --- what it could not cancel --- */
+
+static void open_under_a_root(void *arg) {
+  twice_t *t = arg;
+  (void)uvf_drain_conn_open(t->drain, t->conn, ((server_t *)t->drain->data)->f->root);
+}
+
+static void begin_under_a_root(void *arg) {
+  twice_t *t = arg;
+  (void)uvf_drain_request_begin(t->drain, t->request, NULL, ((server_t *)t->drain->data)->f->root);
+}
+
+static void a_context_that_cannot_be_cancelled_is_refused_at_once(void **state) {
+  fixture_t *f = *state;
+  server_t server;
+  uvf_drain_conn_t conn;
+  uvf_drain_request_t request;
+  uvf_ctx_t *detached;
+  twice_t t = {&server.drain, &conn, &request};
+  server_init(&server, f, HOUR_MS);
+  assert_int_equal(uvf_ctx_without_cancel(f->root, &detached), 0);
+  if (test_rules_on()) {
+    expect_rule(open_under_a_root, &t, "uvf_drain_conn_open: ");
+    expect_rule(begin_under_a_root, &t, "uvf_drain_request_begin: ");
+  } else {
+    assert_int_equal(uvf_drain_conn_open(&server.drain, &conn, f->root), UV_EINVAL);
+    assert_int_equal(uvf_drain_conn_open(&server.drain, &conn, detached), UV_EINVAL);
+    assert_int_equal(uvf_drain_request_begin(&server.drain, &request, NULL, detached), UV_EINVAL);
+    assert_int_equal(uvf_drain_request_end(&request), UV_EBUSY);
+  }
+  assert_int_equal(server.drain.connections + server.drain.requests + server.drain.begun, 0);
+  uvf_ctx_release(detached);
+}
+
+/* --- between the last step and the callback --- */
+
+static void who_comes_when_its_end_is_due_is_told_as_left(void **state) {
+  fixture_t *f = *state;
+  server_t server;
+  uvf_drain_conn_t conn;
+  server_init(&server, f, 0);
+  server_start(&server, f->root);
+  uvf__hub_run_deadlines(uvf__ctx_hub(f->root)); /* all steps: the callback is due */
+  assert_int_equal(server.drain.step, UVF_DRAIN_OVER);
+  assert_int_equal(server.calls, 0);
+  assert_int_equal(uvf_drain_conn_open(&server.drain, &conn, NULL), 0);
+  turn(&f->loop);
+  assert_over_once(&server, UV_ETIMEDOUT);
+  assert_int_equal(server.drain.connections, 1);
+  assert_int_equal(uvf_drain_conn_close(&conn), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit_still(what_was_over_by_itself_is_not_counted_and_keeps_its_cause),
@@ -196,6 +248,8 @@ int main(void) {
       unit_still(a_connection_that_ended_after_it_was_closed_is_not_forced_too),
       unit_still(requests_that_share_a_context_are_counted_each),
       unit_still(entering_what_is_there_already_is_misuse),
+      unit_still(a_context_that_cannot_be_cancelled_is_refused_at_once),
+      unit_still(who_comes_when_its_end_is_due_is_told_as_left),
   };
   return test_run(tests);
 }
