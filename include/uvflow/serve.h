@@ -175,7 +175,6 @@ struct uvf_drain_s {
   uvf__timeout_t uvf__timeout;
   uint32_t uvf__moving;
   uint32_t uvf__due;
-  uint32_t uvf__hurry;
 };
 
 /* Makes an empty one that serves. options may be NULL; they are copied. Any thread. 0. UV_EINVAL: NULL.

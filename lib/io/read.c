@@ -46,18 +46,19 @@ static int deliver(uvf_op_t *op) {
 
 static const uvf__op_type_t read_type = {"read", withdraw, deliver, NULL, 0, NULL};
 
-/* --- limits ----------------------------------------------------------------------------------- */
-
-static void exceed(uvf_read_t *req, int limit) {
+/* It is over with this status, and the limit that ended it, if one did; but if its context is over, which is also what
+ * UV_ENOBUFS means here, with the err of that. */
+static void complete(uvf_read_t *req, int status, int limit) {
+  int err;
   if (!uvf__op_claim(op_of(req))) return;
-  req->status = uvf__ctx_err(req->ctx);
-  if (req->status == 0) {
-    req->status = UV_ETIMEDOUT;
-    req->limit = limit;
-  }
+  err = uvf__ctx_err(req->ctx);
+  req->status = err != 0 ? err : status;
+  if (err == 0) req->limit = limit;
   withdraw(op_of(req));
   uvf__op_ready(op_of(req));
 }
+
+/* --- limits ----------------------------------------------------------------------------------- */
 
 static void start_idle(uvf_read_t *req, uint64_t now_ns);
 
@@ -66,14 +67,14 @@ static void on_idle(uvf__timeout_t *timeout) {
   uvf_read_t *req = UVF__CONTAINER(timeout, uvf_read_t, uvf__idle);
   uint64_t now_ns = uvf__clock_ns();
   if (now_ns - req->uvf__idle_from_ns >= req->uvf__idle_ms * UVF__NS_PER_MS) {
-    exceed(req, UVF_READ_IDLE);
+    complete(req, UV_ETIMEDOUT, UVF_READ_IDLE);
   } else {
     start_idle(req, req->uvf__idle_from_ns);
   }
 }
 
 static void on_total(uvf__timeout_t *timeout) {
-  exceed(UVF__CONTAINER(timeout, uvf_read_t, uvf__total), UVF_READ_TOTAL);
+  complete(UVF__CONTAINER(timeout, uvf_read_t, uvf__total), UV_ETIMEDOUT, UVF_READ_TOTAL);
 }
 
 static void start_idle(uvf_read_t *req, uint64_t now_ns) {
@@ -111,22 +112,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 #endif
 }
 
-/* It is over with this status; with no buffer given (UV_ENOBUFS) its context is, and that is the status. */
-static void complete(uvf_read_t *req, int status) {
-  int err;
-  if (!uvf__op_claim(op_of(req))) return;
-  err = uvf__ctx_err(req->ctx);
-  req->status = err != 0 ? err : status;
-  withdraw(op_of(req));
-  uvf__op_ready(op_of(req));
-}
-
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
   uvf_read_t *req = reader_of((uv_handle_t *)stream);
   (void)buf;
   if (req == NULL || nread == 0) return; /* 0: would have blocked */
   if (nread < 0) {
-    complete(req, (int)nread);
+    complete(req, (int)nread, 0);
     return;
   }
   req->nread += (size_t)nread;
@@ -134,7 +125,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
     if (req->uvf__idle_ms > 0) req->uvf__idle_from_ns = uvf__clock_ns();
     return;
   }
-  complete(req, 0);
+  complete(req, 0, 0);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */

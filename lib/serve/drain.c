@@ -93,8 +93,7 @@ static void begin_step(uvf_drain_t *drain, uvf_drain_step_t step) {
   drain->step = step;
   drain->uvf__due = 0;
   uvf__timeout_stop(uvf__ctx_hub(drain->ctx), &drain->uvf__timeout);
-  if (step < UVF_DRAIN_OVER) start_limit(drain, drain->uvf__hurry ? 0 : drain->uvf__options.limit_ms[step]);
-  drain->uvf__hurry = 0;
+  if (step < UVF_DRAIN_OVER) start_limit(drain, drain->uvf__options.limit_ms[step]);
   if (step == UVF_DRAIN_CLOSE_IDLE) close_idle(drain);
   if (step == UVF_DRAIN_CANCEL) cancel_requests(drain);
   if (step == UVF_DRAIN_FORCE_CLOSE) force_conns(drain);
@@ -130,9 +129,10 @@ static void advance(uvf_drain_t *drain) {
   move(drain);
 }
 
-static void begin(uvf_drain_t *drain) {
+static void begin(uvf_drain_t *drain, int hurry) {
   drain->uvf__moving = 1;
   begin_step(drain, UVF_DRAIN_NOT_READY);
+  if (hurry) drain->uvf__due = 1;
   move(drain);
 }
 
@@ -140,7 +140,7 @@ static void begin(uvf_drain_t *drain) {
 static void on_begin(uvf__timeout_t *timeout) {
   uvf_drain_t *drain = UVF__CONTAINER(timeout, uvf_drain_t, uvf__timeout);
   uvf__hub_ring_user(uvf__ctx_hub(drain->ctx));
-  begin(drain);
+  begin(drain, 0);
 }
 
 /* Something has left. */
@@ -206,8 +206,7 @@ int uvf_drain_next(uvf_drain_t *drain) {
   if (err != 0) return err;
   if (drain->uvf__timeout.ring == on_begin && drain->uvf__timeout.deadline.link.prev != NULL) { /* not told of yet */
     uvf__timeout_stop(uvf__ctx_hub(drain->ctx), &drain->uvf__timeout);
-    drain->uvf__hurry = 1;
-    begin(drain);
+    begin(drain, 1);
     return 0;
   }
   drain->uvf__due = 1;
