@@ -18,6 +18,8 @@
 #include <uvflow.h>
 
 #define BENCH_MAX_IMPLS 8
+/* A row's own implementations, then those of the peers (bench_peer.c). */
+#define BENCH_MAX_LANES 24
 #define BENCH_HOUR_MS UINT64_C(3600000)
 
 /* What one sample has gathered. Implementations add to it: what they leave out of `amount` is set-up that the row's
@@ -30,7 +32,7 @@ typedef struct bench_sample_s {
 
 typedef struct bench_impl_s {
   const char *name;
-  void *(*setup)(size_t size);
+  void *(*setup)(size_t size); /* NULL: it cannot be run here, and is left out */
   /* Does about `ops` operations (whole rounds, at least one) and adds to the sample. */
   void (*run)(void *state, uint64_t ops, bench_sample_t *sample);
   void (*teardown)(void *state);
@@ -40,10 +42,13 @@ enum {
   BENCH_BYTES = 1,       /* the figure is bytes, not ns */
   BENCH_ONCE = 2,        /* one sample, no warm-up: the figure has no noise, or can be taken only once in a process */
   BENCH_OWN_PROCESS = 4, /* run in a child process */
-  BENCH_ELAPSED = 8      /* most of it is untimed set-up: samples are measured by the clock, not by their amount */
+  BENCH_ELAPSED = 8,     /* most of it is untimed set-up: samples are measured by the clock, not by their amount */
+  BENCH_SIDE = 16        /* stands in the table side by side (bench_side.c) */
 };
 
-typedef struct bench_row_s {
+typedef struct bench_row_s bench_row_t;
+
+struct bench_row_s {
   const char *name;     /* NULL ends the list */
   const char *title;    /* one line for the table */
   const char *what;     /* exactly what is timed, and what is not: for the reader who doubts */
@@ -55,12 +60,17 @@ typedef struct bench_row_s {
   unsigned int workers; /* not 0: in a child process with a pool of workers + 1 threads; CPU time is shown */
   unsigned int flags;
   unsigned int samples; /* 0: 5. Where figures are near a limit: more, and their interval is shown */
+  const char *series;   /* not NULL: a point of this chart ("timeout by timeouts outstanding"), whose title it is */
+  double x;             /* where on its axis it stands */
+  /* Not NULL: says why the row cannot be run here (then it is left out), or NULL. */
+  const char *(*missing)(const bench_row_t *row);
   const bench_impl_t *impls[BENCH_MAX_IMPLS]; /* ours first; NULL ends the list when it is shorter */
-} bench_row_t;
+};
 
 /* Results of one implementation of one row. */
 typedef struct bench_result_s {
   int there; /* 0: filtered out */
+  int samples;
   double median;
   double min;
   double max;
@@ -71,8 +81,28 @@ typedef struct bench_result_s {
   double ratio_high;
 } bench_result_t;
 
+/* A row when it has been run: its own implementations first, then those of the peers. Names live as long as the
+ * program. */
+typedef struct bench_outcome_s {
+  const bench_row_t *row;
+  int lanes;
+  const char *names[BENCH_MAX_LANES];
+  bench_result_t results[BENCH_MAX_LANES];
+} bench_outcome_t;
+
+#define BENCH_MAX_MISSING 8
+
 typedef struct bench_options_s {
-  const char *row;      /* only this row, or the rows whose names begin so */
+  const char *row;                        /* only this row, or the rows whose names begin so */
+  int side;                               /* the rows of the table side by side, and that table */
+  const char *peers;                      /* the directory of the peers' programs; NULL: none */
+  const char *missing[BENCH_MAX_MISSING]; /* peers that are not there, and why, to be named under the table */
+  const char *markdown;
+  const char *svg;
+  /* Row md5: the programs, and where its tree is. */
+  const char *md5all;
+  const char *md5_go;
+  const char *md5_tree;
   const char *impl;     /* only implementations whose names contain this */
   unsigned int workers; /* not 0: set the pool up for this many workers and run pool rows in this process */
   int quick;
@@ -82,6 +112,7 @@ typedef struct bench_options_s {
 
 extern const bench_row_t bench_context_rows[];
 extern const bench_row_t bench_tree_rows[];
+extern const bench_row_t bench_chain_rows[];
 extern const bench_row_t bench_value_rows[];
 extern const bench_row_t bench_bytes_rows[];
 extern const bench_row_t bench_watch_rows[];
@@ -97,9 +128,14 @@ extern const bench_row_t bench_sync_rows[];
 extern const bench_row_t bench_turn_rows[];
 extern const bench_row_t bench_group_rows[];
 extern const bench_row_t bench_request_rows[];
+extern const bench_row_t bench_blocks_rows[];
 extern const bench_row_t bench_pipe_rows[];
 extern const bench_row_t bench_pipe_work_rows[];
 extern const bench_row_t bench_pipe_loop_rows[];
+extern const bench_row_t bench_md5_rows[];
+
+/* Must come before the rows of bench_md5.c are run: where their programs and their tree are. */
+void bench_md5_options(const bench_options_t *o);
 
 /* --- for implementations (bench_loop.c) --------------------------------------------------------------------------- */
 
@@ -132,6 +168,9 @@ static inline void bench_must(const char *what, int err) {
 /* Never returns NULL. */
 void *bench_alloc(size_t n, size_t size);
 
+/* Rows of short chains have so many of them that together they are this many contexts, or timers. */
+#define BENCH_CHAINED 10000
+
 /* CPU time of the process so far. */
 uint64_t bench_cpu_ns(void);
 
@@ -146,20 +185,36 @@ extern const bench_impl_t bench_raw_timer_rotate;
 extern const bench_impl_t bench_raw_timer_random;
 extern const bench_impl_t bench_raw_timer_stop_all;
 extern const bench_impl_t bench_raw_timer_close_all;
+extern const bench_impl_t bench_raw_timer_stop_lists;
 extern const bench_impl_t bench_raw_malloc;
 extern const bench_impl_t bench_raw_chase;
 
 /* --- running and printing ----------------------------------------------------------------------------------------- */
 
+/* A peer has failed and is left out: the program goes on, and ends with BENCH_EXIT_PEER. */
+extern int bench_failed;
+#define BENCH_EXIT_PEER 3
+
+/* Names, and no results. */
+void bench_outcome_init(const bench_row_t *row, bench_outcome_t *outcome);
 /* Runs the row in this process. */
-void bench_run_row(const bench_row_t *row, const bench_options_t *o, bench_result_t results[BENCH_MAX_IMPLS]);
+void bench_run_row(const bench_row_t *row, const bench_options_t *o, bench_outcome_t *outcome);
 /* Runs it in a child process of this program; bench_child_report is the other end of the pipe. */
-void bench_spawn_row(const bench_row_t *row, const bench_options_t *o, bench_result_t results[BENCH_MAX_IMPLS]);
-void bench_child_report(const bench_result_t results[BENCH_MAX_IMPLS]);
+void bench_spawn_row(const bench_row_t *row, const bench_options_t *o, bench_outcome_t *outcome);
+void bench_child_report(const bench_outcome_t *outcome);
 
 void bench_table_begin(const bench_options_t *o);
-void bench_table_row(const bench_row_t *row, const bench_result_t results[BENCH_MAX_IMPLS]);
-/* Closes the JSON file; says how many rows were printed. */
+void bench_table_row(const bench_outcome_t *outcome);
+/* In place of the two: the file alone, and what is measured, a line on standard error as it is. */
+void bench_side_begin(const bench_options_t *o, size_t rows);
+void bench_side_row(const bench_outcome_t *outcome);
+/* The table side by side, and the charts. */
+void bench_side_end(const bench_options_t *o, const bench_outcome_t *outcomes, size_t n);
+/* JSON lines, one for each implementation. */
+void bench_json_open(const bench_options_t *o);
+void bench_json_row(const bench_outcome_t *outcome);
+void bench_json_close(void);
+/* Says how many rows were printed. */
 void bench_table_end(size_t rows);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "bench_flow.h"
 
+#define PRODUCERS_CAPACITY 128
+
 /* --- ours --------------------------------------------------------------------------------------------------------- */
 
 typedef struct ours_s {
@@ -115,10 +117,15 @@ IMPL(ours_loop_batch, "uvflow", loop_many, 1, FLOW_BATCH)
 IMPL(list_loop_batch, LIST, flow_list, 1, FLOW_BATCH)
 IMPL(arrays_loop_batch, ARRAYS, flow_arrays, 1, FLOW_BATCH)
 
-IMPL(ours_3_loop, "uvflow", loop_one, 3, 1)
-IMPL(list_3_loop, LIST, flow_list, 3, 1)
-IMPL(arrays_3_loop, ARRAYS, flow_arrays, 3, 1)
-IMPL(unbounded_3_loop, UNBOUNDED, flow_list_unbounded, 3, 1)
+/* The row's size is how many threads send. */
+#define PRODUCERS_IMPL(id, label, type)                                                                                \
+  static void *id##_setup(size_t size) { return flow_new(&(type), PRODUCERS_CAPACITY, size, 1); }                      \
+  static const bench_impl_t id = {label, id##_setup, flow_run, flow_delete};
+
+PRODUCERS_IMPL(ours_producers, "uvflow", loop_one)
+PRODUCERS_IMPL(list_producers, LIST, flow_list)
+PRODUCERS_IMPL(arrays_producers, ARRAYS, flow_arrays)
+PRODUCERS_IMPL(unbounded_producers, UNBOUNDED, flow_list_unbounded)
 
 IMPL(ours_threads, "uvflow", thread_one, 1, 1)
 IMPL(ring_threads, RING, flow_ring, 1, 1)
@@ -157,6 +164,14 @@ IMPL(ring_threads_batch, RING, flow_ring, 1, FLOW_BATCH)
     .impls = {&ours_threads, &ring_threads}, .size = (capacity)                                                        \
   }
 
+#define PRODUCERS_ROW(n, threads)                                                                                      \
+  {                                                                                                                    \
+    .name = "chan-producers-" #n, .title = threads " to loop, capacity 128",                                           \
+    .what = LOOP_WHAT LOOP_RAW "How the cost of an item grows with the threads that send.",                            \
+    .impls = {&ours_producers, &list_producers, &arrays_producers}, .size = (n), .flags = BENCH_SIDE,                  \
+    .series = "channel to a loop, an item, by threads that send", .x = (n)                                             \
+  }
+
 const bench_row_t bench_chan_thread_rows[] = {
     {.name = "chan-thread-loop",
      .title = "thread to loop, capacity 128",
@@ -164,32 +179,40 @@ const bench_row_t bench_chan_thread_rows[] = {
      .peer = "Go 73",
      .goal = 70,
      .impls = {&ours_loop, &list_loop, &arrays_loop, &unbounded_loop},
-     .size = 128},
+     .size = 128,
+     .flags = BENCH_SIDE},
     {.name = "chan-thread-loop-batch",
      .title = "thread to loop, 64 at a time",
      .what = LOOP_WHAT LOOP_RAW "Here 64 items are sent in one call, ours with uvf_chan_send_many_wait; the list takes "
                                 "a batch as a whole as long as it is not full. Capacity 128.",
      .goal = 30,
      .impls = {&ours_loop_batch, &list_loop_batch, &arrays_loop_batch},
-     .size = 128},
+     .size = 128,
+     .flags = BENCH_SIDE},
     {.name = "chan-3-loop",
      .title = "3 threads to loop, capacity 128",
      .what = LOOP_WHAT LOOP_RAW "Without a bound: a malloc'ed node for each item, and senders never wait.",
      .goal = 200,
-     .impls = {&ours_3_loop, &list_3_loop, &arrays_3_loop, &unbounded_3_loop},
-     .size = 128},
+     .impls = {&ours_producers, &list_producers, &arrays_producers, &unbounded_producers},
+     .size = 3,
+     .flags = BENCH_SIDE},
     {.name = "chan-threads",
      .title = "thread to thread, capacity 128",
      .what = THREADS_WHAT "Ours: uvf_chan_send_wait and uvf_chan_recv_wait, one item a call, as the ring.",
      .goal = 70,
      .impls = {&ours_threads, &ring_threads},
-     .size = 128},
+     .size = 128,
+     .flags = BENCH_SIDE},
     {.name = "chan-threads-batch",
      .title = "thread to thread, 64 at a time",
      .what = THREADS_WHAT "64 items a call at most, on both sides: uvf_chan_send_many_wait, uvf_chan_recv_many_wait. "
                           "Capacity 128.",
      .impls = {&ours_threads_batch, &ring_threads_batch},
      .size = 128},
+    PRODUCERS_ROW(1, "1 thread"),
+    PRODUCERS_ROW(2, "2 threads"),
+    PRODUCERS_ROW(4, "4 threads"),
+    PRODUCERS_ROW(8, "8 threads"),
     LOOP_ROW("0", 0),
     LOOP_ROW("1", 1),
     LOOP_ROW("2", 2),

@@ -135,6 +135,11 @@ static const bench_impl_t ours_random = {"uvflow", ring_setup, random_run, ring_
   "one; one loop turn every 256 of them. Both sides walk their memory in order; see random-1m for one that does "      \
   "not. Raw: timers in one array, the oldest stopped and started again; it allocates nothing and reads no clock."
 
+/* Of rows that grow with the timeouts outstanding. */
+#define ROTATE_GROWS(n)                                                                                                \
+  .what = ROTATE_WHAT, .impls = {&ours_rotate, &bench_raw_timer_rotate}, .size = (n), .flags = BENCH_SIDE,             \
+  .series = "with_timeout, oldest replaced, by timeouts outstanding", .x = (n)
+
 const bench_row_t bench_context_rows[] = {
     {.name = "timeout",
      .title = "with_timeout(1 h) + cancel + release",
@@ -144,34 +149,22 @@ const bench_row_t bench_context_rows[] = {
      .peer = "Go 760",
      .goal = 90,
      .impls = {&ours_timeout, &bench_raw_timer_naive, &bench_raw_timer_pooled},
-     .size = 1},
-    {.name = "rotate-1",
-     .title = "oldest of 1 timeout replaced",
-     .what = ROTATE_WHAT,
-     .impls = {&ours_rotate, &bench_raw_timer_rotate},
-     .size = 1},
-    {.name = "rotate-1k",
-     .title = "oldest of 1,000 timeouts replaced",
-     .what = ROTATE_WHAT,
-     .impls = {&ours_rotate, &bench_raw_timer_rotate},
-     .size = 1000},
-    {.name = "rotate-100k",
-     .title = "oldest of 100,000 timeouts replaced",
-     .what = ROTATE_WHAT,
-     .impls = {&ours_rotate, &bench_raw_timer_rotate},
-     .size = 100000},
+     .size = 1,
+     .flags = BENCH_SIDE},
+    {.name = "rotate-1", .title = "oldest of 1 timeout replaced", ROTATE_GROWS(1)},
+    {.name = "rotate-1k", .title = "oldest of 1,000 timeouts replaced", ROTATE_GROWS(1000)},
+    {.name = "rotate-100k", .title = "oldest of 100,000 timeouts replaced", ROTATE_GROWS(100000)},
     {.name = "rotate-1m",
      .title = "oldest of 1,000,000 timeouts replaced",
-     .what = ROTATE_WHAT,
      .peer = "Go 1,690",
      .goal = 120,
-     .impls = {&ours_rotate, &bench_raw_timer_rotate},
-     .size = 1000000},
+     ROTATE_GROWS(1000000)},
     {.name = "random-1m",
      .title = "some of 1,000,000 timeouts replaced",
      .what = "As rotate-1m, but a random one is replaced, so that nearly every access misses the caches on both sides.",
      .impls = {&ours_random, &bench_raw_timer_random},
-     .size = 1000000},
+     .size = 1000000,
+     .flags = BENCH_SIDE},
     {.name = "cancel",
      .title = "with_cancel + cancel + release",
      .what = "Timed: the three calls on one root, nothing else outstanding; one loop turn every 256 of them. libuv has "
@@ -179,7 +172,8 @@ const bench_row_t bench_context_rows[] = {
      .peer = "tokio 331",
      .goal = 40,
      .impls = {&ours_cancel, &bench_raw_malloc},
-     .size = 160},
+     .size = 160,
+     .flags = BENCH_SIDE},
     {.name = "turn",
      .title = "loop turn with nothing to do",
      .what = "Timed: uv_run(UV_RUN_NOWAIT) on a loop with one idle handle. What a root adds to every turn of a loop "

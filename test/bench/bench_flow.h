@@ -10,7 +10,7 @@
 
 #include "bench.h"
 
-#define FLOW_MAX_SENDERS 4
+#define FLOW_MAX_SENDERS 8
 #define FLOW_BATCH 64
 /* Links of queues whose nodes are part of the item: more than can be outstanding, used again in turn. Two of the
  * largest capacity, since a receiver that has taken the whole list makes room at once. */

@@ -50,7 +50,14 @@ static const bench_impl_t plain = {"floor: a loop that calls the stages", plain_
   "thread for each stage with hand-written bounded queues between them, item by item and in batches, and a loop that " \
   "calls the same stages through pointers, which carries nothing. "
 
-#define STAGES_WHAT PIPE_WHAT "How the cost of an item grows with the number of stages."
+/* Of rows that grow with the stages. */
+#define STAGES_GROW(n)                                                                                                 \
+  .what = PIPE_WHAT "How the cost of an item grows with the number of stages.", .impls = {&ours, &plain}, .size = (n), \
+  .workers = 1, .flags = BENCH_SIDE, .series = "gen -> sq ... -> sum on 1 worker, an item, by stages that square",     \
+  .x = (n)
+
+#define STAGES_ROW(n)                                                                                                  \
+  { .name = "pipe-stages-" #n, .title = "gen -> " #n " times sq -> sum, 1 worker", STAGES_GROW(n) }
 
 const bench_row_t bench_pipe_rows[] = {
     {.name = "pipe-squares",
@@ -60,7 +67,8 @@ const bench_row_t bench_pipe_rows[] = {
      .goal = 25,
      .impls = {&ours, &raw, &raw_batch, &plain},
      .size = 2,
-     .workers = 1},
+     .workers = 1,
+     .flags = BENCH_SIDE},
     {.name = "pipe-squares-apart",
      .title = "gen -> sq -> sq -> sum, four threads at hand",
      .what = PIPE_WHAT
@@ -73,36 +81,18 @@ const bench_row_t bench_pipe_rows[] = {
      .goal = 60,
      .impls = {&apart, &raw, &raw_batch},
      .size = 2,
-     .workers = 4},
+     .workers = 4,
+     .flags = BENCH_SIDE},
     {.name = "pipe-squares-w4",
      .title = "gen -> sq -> sq -> sum, 4 workers, as the library likes",
      .what = PIPE_WHAT "The pipeline may use four workers, and is left to itself.",
      .impls = {&ours, &plain},
      .size = 2,
      .workers = 4},
-    {.name = "pipe-stages-1",
-     .title = "gen -> sq -> sum, 1 worker",
-     .what = STAGES_WHAT,
-     .impls = {&ours, &plain},
-     .size = 1,
-     .workers = 1},
-    {.name = "pipe-stages-2",
-     .title = "gen -> 2 times sq -> sum, 1 worker",
-     .what = STAGES_WHAT,
-     .impls = {&ours, &plain},
-     .size = 2,
-     .workers = 1},
-    {.name = "pipe-stages-4",
-     .title = "gen -> 4 times sq -> sum, 1 worker",
-     .what = STAGES_WHAT,
-     .impls = {&ours, &plain},
-     .size = 4,
-     .workers = 1},
-    {.name = "pipe-stages-8",
-     .title = "gen -> 8 times sq -> sum, 1 worker",
-     .what = STAGES_WHAT,
-     .impls = {&ours, &plain},
-     .size = 8,
-     .workers = 1},
+    {.name = "pipe-stages-1", .title = "gen -> sq -> sum, 1 worker", STAGES_GROW(1)},
+    STAGES_ROW(2),
+    STAGES_ROW(4),
+    STAGES_ROW(8),
+    STAGES_ROW(16),
     {.name = NULL},
 };

@@ -75,6 +75,8 @@ struct pipe_ours_s {
 
 /* A pipeline that begins with the source. */
 pipe_ours_t *pipe_ours_new(pipe_task_t task);
+/* With a source of the row's own, which emits what is between next and end. */
+pipe_ours_t *pipe_ours_new_with(uvf_stage_fn source);
 /* The same; each of its runs begins with some items, neither counted nor timed, that cost so much in every stage that
  * squares: so that there are runners for all stages when the cheap items come. */
 pipe_ours_t *pipe_ours_new_slowly(pipe_task_t task, uint64_t items, uint64_t ns);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "bench_pipe.h"
@@ -59,6 +60,8 @@ static pipe_ours_t *new_with(pipe_task_t task, uvf_stage_fn source, uint64_t slo
 
 pipe_ours_t *pipe_ours_new(pipe_task_t task) { return new_with(task, gen, 0, 0); }
 
+pipe_ours_t *pipe_ours_new_with(uvf_stage_fn source) { return new_with((pipe_task_t){0}, source, 0, 0); }
+
 pipe_ours_t *pipe_ours_new_slowly(pipe_task_t task, uint64_t items, uint64_t ns) {
   return new_with(task, gen_slowly, items, ns);
 }
@@ -71,9 +74,10 @@ void pipe_ours_stage(pipe_ours_t *p, const uvf_stage_options_t *o) {
 }
 
 void pipe_ours_square(pipe_ours_t *p) {
-  static const char *const names[] = {"sq1", "sq2", "sq3", "sq4", "sq5", "sq6", "sq7", "sq8"};
+  char name[16];
   uvf_stage_options_t o;
-  uvf_stage_options_init(&o, UVF_STAGE_WORK, names[p->task.squares++], p->slow ? square_slowly : square, p);
+  snprintf(name, sizeof(name), "sq%u", ++p->task.squares);
+  uvf_stage_options_init(&o, UVF_STAGE_WORK, name, p->slow ? square_slowly : square, p);
   pipe_ours_stage(p, &o);
 }
 

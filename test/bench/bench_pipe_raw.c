@@ -11,7 +11,7 @@
 #include "bench_flow.h"
 #include "bench_pipe.h"
 
-#define RAW_MAX_STAGES 8
+#define RAW_MAX_STAGES 16
 #define RAW_MAX_BATCH 64
 
 struct pipe_raw_s {

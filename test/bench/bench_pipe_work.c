@@ -222,6 +222,19 @@ static const bench_impl_t raw_apart = {"threads: one a stage, 64 at once", raw_a
 #define WORK_IMPLS                                                                                                     \
   { &ours, &counter, &raw, &raw_batch, &queued }
 
+/* More workers than processors would measure the system's scheduler. */
+static const char *too_many(const bench_row_t *row) {
+  return row->workers > uv_available_parallelism() ? "more workers than there are processors" : NULL;
+}
+
+/* Of rows that grow with the workers, up to the processors there are. */
+#define WORKERS_GROW(n)                                                                                                \
+  .what = WORK_WHAT, .impls = {&ours, &counter}, .size = 1000, .workers = (n), .flags = BENCH_SIDE,                    \
+  .series = "gen -> 1 us of work -> sum, an item, by workers", .x = (n), .missing = too_many
+
+#define WORKERS_ROW(n)                                                                                                 \
+  { .name = "pipe-workers-" #n, .title = "gen -> 1 us of work -> sum, " #n " workers", WORKERS_GROW(n) }
+
 const bench_row_t bench_pipe_work_rows[] = {
     {.name = "pipe-work-1us",
      .title = "gen -> 1 us of work -> sum, 4 workers",
@@ -231,7 +244,8 @@ const bench_row_t bench_pipe_work_rows[] = {
      .impls = WORK_IMPLS,
      .size = 1000,
      .workers = 4,
-     .samples = 11},
+     .samples = 11,
+     .flags = BENCH_SIDE},
     {.name = "pipe-work-10us",
      .title = "gen -> 10 us of work -> sum, 4 workers",
      .what = WORK_WHAT "Perfect on 4 processors is 2,500.",
@@ -240,7 +254,8 @@ const bench_row_t bench_pipe_work_rows[] = {
      .impls = WORK_IMPLS,
      .size = 10000,
      .workers = 4,
-     .samples = 11},
+     .samples = 11,
+     .flags = BENCH_SIDE},
     {.name = "pipe-ordered-1us",
      .title = "the same as pipe-work-1us, the work's stage ordered",
      .what =
@@ -261,29 +276,11 @@ const bench_row_t bench_pipe_work_rows[] = {
      .impls = {&apart, &raw_apart},
      .size = 200,
      .workers = 4},
-    {.name = "pipe-workers-1",
-     .title = "gen -> 1 us of work -> sum, 1 worker",
-     .what = WORK_WHAT,
-     .impls = {&ours, &counter},
-     .size = 1000,
-     .workers = 1},
-    {.name = "pipe-workers-2",
-     .title = "gen -> 1 us of work -> sum, 2 workers",
-     .what = WORK_WHAT,
-     .impls = {&ours, &counter},
-     .size = 1000,
-     .workers = 2},
-    {.name = "pipe-workers-3",
-     .title = "gen -> 1 us of work -> sum, 3 workers",
-     .what = WORK_WHAT,
-     .impls = {&ours, &counter},
-     .size = 1000,
-     .workers = 3},
-    {.name = "pipe-workers-4",
-     .title = "gen -> 1 us of work -> sum, 4 workers",
-     .what = WORK_WHAT,
-     .impls = {&ours, &counter},
-     .size = 1000,
-     .workers = 4},
+    {.name = "pipe-workers-1", .title = "gen -> 1 us of work -> sum, 1 worker", WORKERS_GROW(1)},
+    WORKERS_ROW(2),
+    WORKERS_ROW(3),
+    WORKERS_ROW(4),
+    WORKERS_ROW(8),
+    WORKERS_ROW(16),
     {.name = NULL},
 };

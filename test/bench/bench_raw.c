@@ -16,6 +16,7 @@ typedef struct timers_s {
   size_t at;
   uint64_t seed;
   size_t closed;
+  size_t length; /* of a list */
 } timers_t;
 
 /* The hour never comes. */
@@ -197,6 +198,44 @@ static void close_all_teardown(void *state) {
 
 const bench_impl_t bench_raw_timer_close_all = {"libuv: close + free each malloc'ed timer", close_all_setup,
                                                 close_all_run, close_all_teardown};
+
+/* Lists of so many timers, each a block of its own: its data is the next one of its list. */
+static void *lists_setup(size_t size) {
+  size_t lists = BENCH_CHAINED / size ? BENCH_CHAINED / size : 1;
+  timers_t *t = close_all_setup(lists * size);
+  t->length = size;
+  for (size_t i = t->n; i > 0; i--) {
+    uv_timer_t *timer = t->each[i - 1] = bench_alloc(1, sizeof(*timer));
+    bench_must("uv_timer_init", uv_timer_init(&t->b.loop, timer));
+    timer->data = i % size ? t->each[i] : NULL;
+  }
+  return t;
+}
+
+/* Rounds: all are started (not timed), then each list is stopped from its first timer on (timed). */
+static void stop_lists_run(void *state, uint64_t ops, bench_sample_t *s) {
+  timers_t *t = state;
+  for (uint64_t done = 0; done < ops; done += t->n) {
+    for (size_t i = 0; i < t->n; i++) uv_timer_start(t->each[i], on_timer, BENCH_HOUR_MS, 0);
+    uint64_t start = uv_hrtime();
+    for (size_t i = 0; i < t->n; i += t->length) {
+      for (uv_timer_t *timer = t->each[i]; timer; timer = timer->data) uv_timer_stop(timer);
+    }
+    bench_turn(&t->b);
+    s->amount += uv_hrtime() - start;
+    s->ops += t->n;
+    if (uv_is_active((uv_handle_t *)t->each[t->n - 1])) bench_fail("a timer was not stopped", 0);
+  }
+}
+
+static void lists_teardown(void *state) {
+  timers_t *t = state;
+  for (size_t i = 0; i < t->n; i++) uv_close((uv_handle_t *)t->each[i], naive_closed);
+  close_all_teardown(t);
+}
+
+const bench_impl_t bench_raw_timer_stop_lists = {"libuv: stop each timer of linked lists", lists_setup, stop_lists_run,
+                                                 lists_teardown};
 
 /* --- floors that have no libuv call in them ----------------------------------------------------------------------- */
 

@@ -2,6 +2,9 @@
 #
 # Runs the bench with short samples, and asks that every row it names is in the table and in the JSON, with a figure
 # above zero for each implementation. Not a word about how large the figures are.
+#
+# Rows may be left out, if that is said: pipe-workers-N where there are fewer processors, and md5 where MD5ALL, the
+# demo, is not given, or there is no md5sum. TREE is the script that makes its files.
 cmake_minimum_required(VERSION 3.25)
 
 execute_process(COMMAND "${BENCH}" --names OUTPUT_VARIABLE names RESULT_VARIABLE failed)
@@ -15,8 +18,19 @@ if(count LESS 10)
   message(FATAL_ERROR "--names told of ${count} rows only")
 endif()
 
+set(md5_options "")
+find_program(md5sum md5sum)
+if(MD5ALL AND md5sum)
+  cmake_path(REPLACE_FILENAME JSON "bench_runs.tree" OUTPUT_VARIABLE tree)
+  execute_process(COMMAND sh "${TREE}" "${tree}" 1 RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${TREE} exited with ${failed}")
+  endif()
+  set(md5_options --md5all "${MD5ALL}" --md5-tree "${tree}")
+endif()
+
 file(REMOVE "${JSON}")
-execute_process(COMMAND "${BENCH}" --quick --json "${JSON}" OUTPUT_VARIABLE table RESULT_VARIABLE failed)
+execute_process(COMMAND "${BENCH}" --quick ${md5_options} --json "${JSON}" OUTPUT_VARIABLE table RESULT_VARIABLE failed)
 message("${table}")
 if(failed)
   message(FATAL_ERROR "--quick exited with ${failed}")
@@ -24,6 +38,12 @@ endif()
 
 file(STRINGS "${JSON}" lines)
 foreach(name IN LISTS names)
+  if(table MATCHES "\n *${name} +left out: ")
+    if(name MATCHES "^pipe-workers-" OR (name STREQUAL "md5" AND NOT md5_options))
+      continue()
+    endif()
+    message(FATAL_ERROR "${name} was left out")
+  endif()
   if(NOT table MATCHES "\n *${name} ")
     message(FATAL_ERROR "the table has no row ${name}")
   endif()
@@ -37,7 +57,7 @@ foreach(name IN LISTS names)
     math(EXPR impls "${impls} + 1")
     string(JSON impl GET "${line}" impl)
     string(JSON unit GET "${line}" unit)
-    string(JSON figure GET "${line}" ${unit})
+    string(JSON figure GET "${line}" ns)
     if(impl MATCHES "^uvflow")
       set(ours 1)
     endif()

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Rows with a process of their own: this program once more, which writes one line for each implementation to its
- * standard output:
- *   <index> <median> <min> <max> <cpu> <ratio> <ratio, low> <ratio, high>
+ * standard output, peers' ones after the row's own:
+ *   <index> <samples> <median> <min> <max> <cpu> <ratio> <ratio, low> <ratio, high>
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 typedef struct child_s {
   uv_process_t process;
   uv_pipe_t out;
-  char text[2048];
+  char text[8192];
   size_t length;
   int64_t exit_status;
   int signal;
@@ -43,59 +43,63 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   c->length += (size_t)n;
 }
 
-void bench_child_report(const bench_result_t results[BENCH_MAX_IMPLS]) {
-  for (int i = 0; i < BENCH_MAX_IMPLS; i++) {
-    const bench_result_t *r = &results[i];
+void bench_child_report(const bench_outcome_t *outcome) {
+  for (int i = 0; i < outcome->lanes; i++) {
+    const bench_result_t *r = &outcome->results[i];
     if (!r->there) continue;
-    printf("%d %.6f %.6f %.6f %.6f %.6f %.6f %.6f\n", i, r->median, r->min, r->max, r->cpu, r->ratio, r->ratio_low,
-           r->ratio_high);
+    printf("%d %d %.6f %.6f %.6f %.6f %.6f %.6f %.6f\n", i, r->samples, r->median, r->min, r->max, r->cpu, r->ratio,
+           r->ratio_low, r->ratio_high);
   }
 }
 
-static void parse(const char *text, bench_result_t results[BENCH_MAX_IMPLS]) {
+static void parse(const char *text, bench_outcome_t *outcome) {
   while (*text) {
     int i, used = 0;
     bench_result_t r = {.there = 1};
-    int fields = sscanf(text, "%d %lf %lf %lf %lf %lf %lf %lf\n%n", &i, &r.median, &r.min, &r.max, &r.cpu, &r.ratio,
-                        &r.ratio_low, &r.ratio_high, &used);
-    if (fields != 8 || !used || i < 0 || i >= BENCH_MAX_IMPLS) {
+    int fields = sscanf(text, "%d %d %lf %lf %lf %lf %lf %lf %lf\n%n", &i, &r.samples, &r.median, &r.min, &r.max,
+                        &r.cpu, &r.ratio, &r.ratio_low, &r.ratio_high, &used);
+    if (fields != 9 || !used || i < 0 || i >= outcome->lanes) {
       bench_fail("the child wrote something else than results", 0);
     }
-    results[i] = r;
+    outcome->results[i] = r;
     text += used;
   }
 }
 
-void bench_spawn_row(const bench_row_t *row, const bench_options_t *o, bench_result_t results[BENCH_MAX_IMPLS]) {
-  uv_loop_t loop;
-  child_t c;
-  char exe[4096], workers[16], row_name[64], impl[64];
-  char opt_child[] = "--child", opt_row[] = "--row", opt_workers[] = "--workers", opt_quick[] = "--quick",
-       opt_impl[] = "--impl";
-  size_t exe_size = sizeof(exe);
-  char *args[12];
-  int n = 0;
-
-  memset(&c, 0, sizeof(c));
-  memset(results, 0, BENCH_MAX_IMPLS * sizeof(*results));
-  bench_must("uv_exepath", uv_exepath(exe, &exe_size));
-  snprintf(workers, sizeof(workers), "%u", o->workers ? o->workers : row->workers);
-  snprintf(row_name, sizeof(row_name), "%s", row->name);
-  snprintf(impl, sizeof(impl), "%s", o->impl ? o->impl : "");
-  args[n++] = exe;
-  args[n++] = opt_child;
-  args[n++] = opt_row;
-  args[n++] = row_name;
+/* This program's arguments for the row. libuv takes them as they are in POSIX: not const, and not changed. */
+static void arguments(const bench_row_t *row, const bench_options_t *o, char *workers, const char *args[]) {
+  int n = 1;
+  args[n++] = "--child";
+  args[n++] = "--row";
+  args[n++] = row->name;
   if (row->workers) {
-    args[n++] = opt_workers;
+    args[n++] = "--workers";
     args[n++] = workers;
   }
-  if (o->quick) args[n++] = opt_quick;
+  if (o->quick) args[n++] = "--quick";
   if (o->impl) {
-    args[n++] = opt_impl;
-    args[n++] = impl;
+    args[n++] = "--impl";
+    args[n++] = o->impl;
+  }
+  if (o->peers) {
+    args[n++] = "--peers";
+    args[n++] = o->peers;
   }
   args[n] = NULL;
+}
+
+void bench_spawn_row(const bench_row_t *row, const bench_options_t *o, bench_outcome_t *outcome) {
+  uv_loop_t loop;
+  child_t c;
+  char exe[4096], workers[16];
+  size_t exe_size = sizeof(exe);
+  const char *args[12] = {exe};
+
+  memset(&c, 0, sizeof(c));
+  bench_outcome_init(row, outcome);
+  bench_must("uv_exepath", uv_exepath(exe, &exe_size));
+  snprintf(workers, sizeof(workers), "%u", o->workers ? o->workers : row->workers);
+  arguments(row, o, workers, args);
 
   bench_must("uv_loop_init", uv_loop_init(&loop));
   bench_must("uv_pipe_init", uv_pipe_init(&loop, &c.out, 0));
@@ -104,11 +108,15 @@ void bench_spawn_row(const bench_row_t *row, const bench_options_t *o, bench_res
   uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
                                    {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&c.out},
                                    {.flags = UV_INHERIT_FD, .data.fd = 2}};
-  uv_process_options_t options = {.exit_cb = on_exit_of, .file = exe, .args = args, .stdio_count = 3, .stdio = stdio};
+  uv_process_options_t options = {
+      .exit_cb = on_exit_of, .file = exe, .args = (char **)(uintptr_t)args, .stdio_count = 3, .stdio = stdio};
   bench_must("uv_spawn", uv_spawn(&loop, &c.process, &options));
   bench_must("uv_read_start", uv_read_start((uv_stream_t *)&c.out, on_alloc, on_read));
   uv_run(&loop, UV_RUN_DEFAULT);
   bench_must("uv_loop_close", uv_loop_close(&loop));
-  if (c.exit_status || c.signal) bench_fail("a child process has failed", 0);
-  parse(c.text, results);
+  if ((c.exit_status != 0 && c.exit_status != BENCH_EXIT_PEER) || c.signal) {
+    bench_fail("a child process has failed", 0);
+  }
+  if (c.exit_status == BENCH_EXIT_PEER) bench_failed = 1;
+  parse(c.text, outcome);
 }

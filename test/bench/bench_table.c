@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table, a row at a time as it is measured; and the same as JSON, one object a line.
+ * The table, a row at a time as it is measured, with a line for each implementation.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "bench.h"
+#include "bench_report.h"
 
-static FILE *json;
 static int colours;
 static unsigned int forced_workers;
 
@@ -59,10 +59,6 @@ void bench_table_begin(const bench_options_t *o) {
   /* A terminal, unless the reader has asked for none. A variable that is set but long does not fit: it is set. */
   colours = uv_guess_handle(1) == UV_TTY && uv_os_getenv("NO_COLOR", value, &size) == UV_ENOENT;
   forced_workers = o->workers;
-  if (o->json) {
-    json = fopen(o->json, "w");
-    if (!json) bench_fail(o->json, UV_EIO);
-  }
   printf("uvflow %s on libuv %s; %s\n", uvf_version_string(), uv_version_string(),
          o->quick ? "--quick: cut short, the figures mean nothing"
                   : "medians of 5 samples (11 near a limit) of 0.3 s or more, taken in turn (ours, libuv, ours, ...)");
@@ -78,33 +74,10 @@ void bench_table_begin(const bench_options_t *o) {
   fflush(stdout);
 }
 
-/* In the figure's unit. */
-static double goal_of(const bench_row_t *row, const bench_result_t results[BENCH_MAX_IMPLS]) {
-  if (row->goal_more > 0 && results[1].there) return results[1].median + row->goal_more;
-  return row->goal_ratio > 0 ? row->goal_ratio * results[1].median : row->goal;
-}
-
-static void json_line(const bench_row_t *row, int i, const bench_result_t results[BENCH_MAX_IMPLS]) {
-  const bench_impl_t *impl = row->impls[i];
-  const bench_result_t *r = &results[i];
-  double wanted = i == 0 ? goal_of(row, results) : 0;
-  const char *unit = row->flags & BENCH_BYTES ? "bytes" : "ns";
-  /* The names are ours and need no escapes. */
-  fprintf(json, "{\"row\":\"%s\",\"name\":\"%s\",\"impl\":\"%s\",\"unit\":\"%s\",\"%s\":%.3f,\"min\":%.3f,\"max\":%.3f",
-          row->name, row->title, impl->name, unit, unit, r->median, r->min, r->max);
-  if (r->cpu > 0) fprintf(json, ",\"cpu_ns\":%.3f", r->cpu);
-  if (wanted > 0) fprintf(json, ",\"goal\":%.0f", wanted);
-  if (r->ratio > 0) {
-    fprintf(json, ",\"x_ours\":%.4f,\"x_ours_low\":%.4f,\"x_ours_high\":%.4f", r->ratio, r->ratio_low, r->ratio_high);
-  }
-  if (row->peer && i == 0) fprintf(json, ",\"best_peer\":\"%s\"", row->peer);
-  if (row->workers) fprintf(json, ",\"workers\":%u", forced_workers ? forced_workers : row->workers);
-  fprintf(json, "}\n");
-}
-
-static void table_line(const bench_row_t *row, int i, const bench_result_t results[BENCH_MAX_IMPLS]) {
-  const bench_result_t *r = &results[i], *ours = &results[0];
-  double wanted = i == 0 ? goal_of(row, results) : 0;
+static void table_line(const bench_outcome_t *outcome, int i) {
+  const bench_row_t *row = outcome->row;
+  const bench_result_t *r = &outcome->results[i], *ours = &outcome->results[0];
+  double wanted = i == 0 ? bench_goal(row, outcome->results) : 0;
   char median[32], min[32], max[32], range[72], cpu[32] = "", goal[32] = "", of_goal[32] = "", times[32] = "";
   const char *verdict = "", *colour = "";
   figure(median, sizeof(median), r->median);
@@ -118,31 +91,29 @@ static void table_line(const bench_row_t *row, int i, const bench_result_t resul
     colour = r->median <= wanted ? GREEN : RED;
   }
   if (i > 0 && ours->there && ours->median > 0) snprintf(times, sizeof(times), "%.2f", r->median / ours->median);
-  printf("    %-39s %9s  %-21s %9s %7s %8s  %s%-8s%s %8s  %s\n", row->impls[i]->name, median, range, cpu, goal, of_goal,
+  printf("    %-39s %9s  %-21s %9s %7s %8s  %s%-8s%s %8s  %s\n", outcome->names[i], median, range, cpu, goal, of_goal,
          colour, verdict, PLAIN, times, i == 0 && row->peer ? row->peer : "");
-  if (r->ratio > 0) {
+  if (r->ratio > 0 && r->samples > 5) {
     printf("%s      x ours, turn by turn: %.3f, with 95%% confidence %.3f - %.3f%s\n", DIM, r->ratio, r->ratio_low,
            r->ratio_high, PLAIN);
   }
 }
 
-void bench_table_row(const bench_row_t *row, const bench_result_t results[BENCH_MAX_IMPLS]) {
+void bench_table_row(const bench_outcome_t *outcome) {
+  const bench_row_t *row = outcome->row;
   int there = 0;
-  for (int i = 0; i < BENCH_MAX_IMPLS; i++) there |= results[i].there;
+  for (int i = 0; i < outcome->lanes; i++) there |= outcome->results[i].there;
   if (!there) return;
   printf("%s  %-16s%s %s%s, %s%s", BOLD, row->name, PLAIN, DIM, row->title, row->flags & BENCH_BYTES ? "bytes" : "ns",
          PLAIN);
   if (row->workers && forced_workers) printf(" (but with %u workers)", forced_workers);
   printf("\n");
-  for (int i = 0; i < BENCH_MAX_IMPLS && row->impls[i]; i++) {
-    if (!results[i].there) continue;
-    table_line(row, i, results);
-    if (json) json_line(row, i, results);
+  for (int i = 0; i < outcome->lanes; i++) {
+    if (outcome->results[i].there) table_line(outcome, i);
   }
   fflush(stdout);
 }
 
 void bench_table_end(size_t rows) {
   printf("\n%zu rows; uvf_bench --list says what exactly each of them times\n", rows);
-  if (json && fclose(json)) bench_fail("writing the JSON file", UV_EIO);
 }

@@ -74,7 +74,20 @@ static const bench_impl_t ours_cancel = {"uvflow", tree_setup, cancel_run, tree_
 static const bench_impl_t ours_free = {"uvflow", tree_setup, free_run, tree_teardown};
 static const bench_impl_t ours_timeouts = {"uvflow", tree_setup, timeouts_run, tree_teardown};
 
+#define CHILDREN_SERIES "cancel of one parent, each child, by children"
+
+#define CHILDREN_ROW(n, number, label)                                                                                 \
+  {                                                                                                                    \
+    .name = "children-" n, .title = "cancel of " label " children, each",                                              \
+    .what = "As children, with " label " of them: how the cost of one grows with their number.",                       \
+    .impls = {&ours_cancel, &bench_raw_timer_stop_all}, .size = (number), .flags = BENCH_SIDE,                         \
+    .series = CHILDREN_SERIES, .x = (number)                                                                           \
+  }
+
 const bench_row_t bench_tree_rows[] = {
+    CHILDREN_ROW("1k", 1000, "1,000"),
+    CHILDREN_ROW("10k", 10000, "10,000"),
+    CHILDREN_ROW("100k", 100000, "100,000"),
     {.name = "children",
      .title = "cancel of 1,000,000 children, each",
      .what = "1,000,000 with_cancel children of one context, made in order, without operations. Timed: one "
@@ -84,7 +97,10 @@ const bench_row_t bench_tree_rows[] = {
      .peer = "tokio 77",
      .goal = 20,
      .impls = {&ours_cancel, &bench_raw_timer_stop_all},
-     .size = 1000000},
+     .size = 1000000,
+     .flags = BENCH_SIDE,
+     .series = CHILDREN_SERIES,
+     .x = 1000000},
     {.name = "children-free",
      .title = "the same with their release and free",
      .what = "As children, and the release of every child by its holder, in the order they were made, and of the "
@@ -92,7 +108,8 @@ const bench_row_t bench_tree_rows[] = {
              "closed one after the other and freed in the close callback.",
      .goal = 45,
      .impls = {&ours_free, &bench_raw_timer_close_all},
-     .size = 1000000},
+     .size = 1000000,
+     .flags = BENCH_SIDE},
     {.name = "children-timeout",
      .title = "the same, each with a timeout",
      .what = "As children-free, but every child is a with_timeout of 1 h whose deadline has to be disarmed: the "

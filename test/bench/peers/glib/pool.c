@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Work on other threads: a GThreadPool with as many threads of its own as the row has workers, and GTask's
+ * g_task_run_in_thread, whose pool is that of GLib.
+ */
+#include "glib_peer.h"
+
+/* Each slot on lines of its own. */
+typedef union slot_u {
+  struct {
+    struct crew_s *crew;
+    uint64_t number;
+  } one;
+  char line[128];
+} slot_t;
+
+typedef struct crew_s {
+  GMainLoop *loop;
+  GCancellable *cancellable;
+  GThreadPool *pool;
+  GAsyncQueue *done;
+  wake_t *wake;
+  void (*start)(struct crew_s *c, slot_t *slot);
+  slot_t *slots;
+  size_t n; /* in flight */
+  uint64_t spin_ns;
+  uint64_t turns;
+  uint64_t to_start;
+  uint64_t running;
+} crew_t;
+
+static void spin(uint64_t ns) {
+  uint64_t from = peer_now_ns();
+  while (peer_now_ns() - from < ns) {}
+}
+
+static crew_t *crew_new(size_t in_flight, uint64_t spin_ns) {
+  crew_t *c = peer_alloc(1, sizeof(*c));
+  c->n = in_flight;
+  c->slots = peer_alloc(c->n, sizeof(*c->slots));
+  for (size_t i = 0; i < c->n; i++) c->slots[i].one.crew = c;
+  c->spin_ns = spin_ns;
+  c->loop = g_main_loop_new(NULL, FALSE);
+  c->cancellable = g_cancellable_new();
+  return c;
+}
+
+static void crew_pool(crew_t *c, GFunc fn, size_t workers) {
+  GError *err = NULL;
+  c->pool = g_thread_pool_new(fn, c, (gint)workers, TRUE, &err);
+  if (err) peer_fail(err->message);
+  c->done = g_async_queue_new();
+}
+
+static void crew_delete(crew_t *c) {
+  if (c->pool) g_thread_pool_free(c->pool, FALSE, TRUE);
+  if (c->wake) wake_delete(c->wake);
+  if (c->done) g_async_queue_unref(c->done);
+  g_object_unref(c->cancellable);
+  g_main_loop_unref(c->loop);
+  free(c->slots);
+  free(c);
+}
+
+/* --- jobs --------------------------------------------------------------------------------------------------------- */
+
+static void crew_start(crew_t *c, slot_t *slot) {
+  c->to_start--;
+  c->running++;
+  c->start(c, slot);
+}
+
+static void job_ended(crew_t *c, slot_t *slot) {
+  c->running--;
+  if (c->to_start) crew_start(c, slot);
+  if (!c->running) g_main_loop_quit(c->loop);
+}
+
+static void crew_run(crew_t *c, uint64_t ops, peer_sample_t *s) {
+  uint64_t cpu = peer_cpu_ns();
+  uint64_t start = peer_now_ns();
+  c->to_start = ops;
+  for (size_t i = 0; i < c->n && c->to_start; i++) crew_start(c, &c->slots[i]);
+  g_main_loop_run(c->loop);
+  s->amount += peer_now_ns() - start;
+  s->cpu_ns += peer_cpu_ns() - cpu;
+  s->ops += ops;
+}
+
+/* Pushed to the pool; the worker asks whether it is cancelled, does the work, pushes it to a GAsyncQueue and wakes the
+ * loop, unless that was done since it last looked; the loop starts the next one for each that came back. */
+static void pool_job(gpointer item, gpointer data) {
+  crew_t *c = data;
+  if (g_cancellable_is_cancelled(c->cancellable)) peer_fail("cancelled");
+  if (c->spin_ns) spin(c->spin_ns);
+  g_async_queue_push(c->done, item);
+  wake_loop(c->wake);
+}
+
+static void pool_start(crew_t *c, slot_t *slot) { g_thread_pool_push(c->pool, slot, NULL); }
+
+static void pool_ended(gpointer data, gpointer *items, size_t n) {
+  for (size_t i = 0; i < n; i++) job_ended(data, items[i]);
+}
+
+static crew_t *job_pool_new(const peer_size_t *size, uint64_t spin_ns) {
+  crew_t *c = crew_new(size->size, spin_ns);
+  c->start = pool_start;
+  crew_pool(c, pool_job, size->workers);
+  c->wake = wake_new(c->done, pool_ended, c);
+  return c;
+}
+
+void *job_pool_setup(const peer_size_t *size) { return job_pool_new(size, 0); }
+void job_pool_run(void *state, uint64_t ops, peer_sample_t *s) { crew_run(state, ops, s); }
+void job_pool_teardown(void *state) { crew_delete(state); }
+
+void *job_pool_1us_setup(const peer_size_t *size) { return job_pool_new(size, 1000); }
+void job_pool_1us_run(void *state, uint64_t ops, peer_sample_t *s) { crew_run(state, ops, s); }
+void job_pool_1us_teardown(void *state) { crew_delete(state); }
+
+/* A GTask for each job, run by g_task_run_in_thread, its callback on the loop. Its pool has 10 threads or more: the
+ * number of workers cannot be set. */
+static void task_job(GTask *task, gpointer source, gpointer data, GCancellable *cancellable) {
+  slot_t *slot = data;
+  (void)source;
+  (void)cancellable;
+  if (slot->one.crew->spin_ns) spin(slot->one.crew->spin_ns);
+  g_task_return_boolean(task, TRUE);
+}
+
+static void task_ended(GObject *source, GAsyncResult *result, gpointer data) {
+  slot_t *slot = data;
+  (void)source;
+  if (!g_task_propagate_boolean(G_TASK(result), NULL)) peer_fail("a task has failed");
+  job_ended(slot->one.crew, slot);
+}
+
+static void task_start(crew_t *c, slot_t *slot) {
+  GTask *task = g_task_new(NULL, c->cancellable, task_ended, slot);
+  g_task_set_task_data(task, slot, NULL);
+  g_task_run_in_thread(task, task_job);
+  g_object_unref(task);
+}
+
+static crew_t *job_task_new(const peer_size_t *size, uint64_t spin_ns) {
+  crew_t *c = crew_new(size->size, spin_ns);
+  c->start = task_start;
+  return c;
+}
+
+void *job_task_setup(const peer_size_t *size) { return job_task_new(size, 0); }
+void job_task_run(void *state, uint64_t ops, peer_sample_t *s) { crew_run(state, ops, s); }
+void job_task_teardown(void *state) { crew_delete(state); }
+
+void *job_task_1us_setup(const peer_size_t *size) { return job_task_new(size, 1000); }
+void job_task_1us_run(void *state, uint64_t ops, peer_sample_t *s) { crew_run(state, ops, s); }
+void job_task_1us_teardown(void *state) { crew_delete(state); }
+
+/* --- gen -> work -> sum ------------------------------------------------------------------------------------------- */
+
+#define IN_FLIGHT 128
+
+/* The calling thread is source and sink: it keeps 128 numbers in the pool, takes results from a GAsyncQueue, all that
+ * are there at once, adds them up and pushes as many again. */
+static void pool_item(gpointer item, gpointer data) {
+  crew_t *c = data;
+  g_async_queue_push(c->done, GSIZE_TO_POINTER(peer_spin(GPOINTER_TO_SIZE(item), c->turns)));
+}
+
+void *pool_work_setup(const peer_size_t *size) {
+  crew_t *c = crew_new(1, 0);
+  c->turns = peer_turns_for(size->size);
+  crew_pool(c, pool_item, size->workers);
+  return c;
+}
+
+static size_t take_results(GAsyncQueue *from, gpointer *items) {
+  size_t n = 0;
+  g_async_queue_lock(from);
+  items[n++] = g_async_queue_pop_unlocked(from);
+  while (n < IN_FLIGHT && (items[n] = g_async_queue_try_pop_unlocked(from))) n++;
+  g_async_queue_unlock(from);
+  return n;
+}
+
+void pool_work_run(void *state, uint64_t ops, peer_sample_t *s) {
+  crew_t *c = state;
+  gpointer items[IN_FLIGHT];
+  uint64_t sent = 0, received = 0, sum = 0;
+  uint64_t cpu = peer_cpu_ns();
+  uint64_t start = peer_now_ns();
+  while (sent < ops && sent < IN_FLIGHT) g_thread_pool_push(c->pool, GSIZE_TO_POINTER(2 * sent++ + 1), NULL);
+  while (received < ops) {
+    size_t n = take_results(c->done, items);
+    received += n;
+    for (size_t i = 0; i < n; i++) {
+      sum += GPOINTER_TO_SIZE(items[i]);
+      if (sent < ops) g_thread_pool_push(c->pool, GSIZE_TO_POINTER(2 * sent++ + 1), NULL);
+    }
+  }
+  s->amount += peer_now_ns() - start;
+  s->cpu_ns += peer_cpu_ns() - cpu;
+  s->ops += ops;
+  if (sum != ops * ops) peer_fail("the pool's sum is wrong"); /* 1 + 3 + 5 ... */
+}
+
+void pool_work_teardown(void *state) { crew_delete(state); }

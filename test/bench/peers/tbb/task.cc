@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Jobs and groups. A job is enqueued into an arena of worker threads; what is done comes back to the calling thread,
+ * which stands for the loop, through a concurrent_bounded_queue. A group is a task_group, whose wait takes part in the
+ * work: its caller is one of the workers.
+ */
+#include <oneapi/tbb/concurrent_queue.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/task_arena.h>
+#include <oneapi/tbb/task_group.h>
+
+#include <vector>
+
+#include "tbb_peer.h"
+
+namespace {
+
+/* The job's request: on lines of its own. */
+struct alignas(128) slot_t {
+  uint64_t done = 0;
+};
+
+void work(uint64_t spin_ns) {
+  if (!spin_ns) return;
+  uint64_t from = peer_now_ns();
+  while (peer_now_ns() - from < spin_ns) {}
+}
+
+class jobs_t : public row_t {
+public:
+  jobs_t(size_t in_flight, unsigned int workers, uint64_t spin_ns)
+      : spin_ns_(spin_ns), slots_(in_flight),
+        control_(tbb::global_control::max_allowed_parallelism, workers + 1), /* the calling thread counts */
+        arena_(static_cast<int>(workers), 0) {}
+
+  /* So many are in flight; for each that comes back the next is started. */
+  void run(uint64_t ops, peer_sample_t &sample) override {
+    stopwatch_t watch(sample);
+    uint64_t started = 0;
+    for (auto &slot : slots_) {
+      if (started == ops) break;
+      start(&slot);
+      started++;
+    }
+    for (uint64_t ended = 0; ended < ops; ended++) {
+      slot_t *slot = nullptr;
+      ended_.pop(slot);
+      if (started == ops) continue;
+      start(slot);
+      started++;
+    }
+    sample.ops += ops;
+  }
+
+private:
+  void start(slot_t *slot) {
+    arena_.enqueue([this, slot] {
+      work(spin_ns_);
+      slot->done++;
+      ended_.push(slot);
+    });
+  }
+
+  uint64_t spin_ns_;
+  std::vector<slot_t> slots_;
+  tbb::concurrent_bounded_queue<slot_t *> ended_;
+  tbb::global_control control_;
+  tbb::task_arena arena_;
+};
+
+/* A task_group is made, 100 empty tasks are run, it waits for them and goes. */
+class groups_t : public row_t {
+public:
+  groups_t(size_t tasks, unsigned int threads)
+      : tasks_(tasks), control_(tbb::global_control::max_allowed_parallelism, threads),
+        arena_(static_cast<int>(threads)) {}
+
+  void run(uint64_t ops, peer_sample_t &sample) override {
+    stopwatch_t watch(sample);
+    arena_.execute([this, ops] {
+      for (uint64_t i = 0; i < ops; i++) {
+        tbb::task_group group;
+        for (size_t k = 0; k < tasks_; k++) group.run([] {});
+        if (group.wait() != tbb::task_group_status::complete) peer_fail("a group was cancelled");
+      }
+    });
+    sample.ops += ops;
+  }
+
+private:
+  size_t tasks_;
+  tbb::global_control control_;
+  tbb::task_arena arena_;
+};
+
+} // namespace
+
+row_t *job_empty(const peer_size_t &size) { return new jobs_t(size.size, size.workers, 0); }
+row_t *job_1us(const peer_size_t &size) { return new jobs_t(size.size, size.workers, 1000); }
+
+row_t *group_one(const peer_size_t &size) { return new groups_t(size.size, 1); }
+row_t *group_workers(const peer_size_t &size) { return new groups_t(size.size, size.workers); }
