@@ -14,7 +14,12 @@
  *    walk ends.
  * 4. Marking happens on the way down, completing on the way up: children's operations are ready before their
  *    parent's. Lists hold the newest first, and are taken in that order.
- * 5. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider
+ * 5. A sweep claims many leaves with plain stores, where a claim by compare-and-swap each would be most of their cost.
+ *    The loop says `sweep`, then looks at `claimers`; another thread counts itself among the claimers, then looks at
+ *    `sweep`; all four sequentially consistent, so one of the two sees the other. The loop then does without a sweep,
+ *    it never waits; the other thread waits, for some hundred contexts at most, since its being counted keeps the loop
+ *    from the next sweep. A sweep takes no lock and calls nothing that could wait, so that this wait ends.
+ * 6. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider
  *    inside its withdraw.
  */
 #include <uv.h>
@@ -23,6 +28,8 @@
 #include "kernel/wait.h"
 
 #define SPINS 64
+#define SWEEP_SPINS 4096
+#define SWEEP_MAX 256
 
 /* Another thread is between its claim and its err: three stores, unless it lost its processor there. */
 static UVF__COLD void await_claim(uvf_ctx_t *ctx) {
@@ -42,6 +49,18 @@ int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data) {
   ctx->cause_data = data;
   atomic_store_explicit(&ctx->err, err, memory_order_release);
   return 1;
+}
+
+int uvf__ctx_claim_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
+  uvf__hub_t *hub = uvf__ctx_hub(ctx);
+  int claimed;
+  atomic_fetch_add(&hub->claimers, 1);
+  for (int i = 0; atomic_load(&hub->sweep) != 0; i++) {
+    if (i >= SWEEP_SPINS) uv_sleep(1); /* the loop's thread has lost its processor */
+  }
+  claimed = uvf__ctx_claim(ctx, err, cause, data);
+  atomic_fetch_sub_explicit(&hub->claimers, 1, memory_order_release);
+  return claimed;
 }
 
 /* The one above that has the same deadline; NULL if it is this one's own. Constant, so any thread may follow it. (An
@@ -88,6 +107,44 @@ static void enter(uvf__hub_t *hub, uvf_ctx_t *ctx) {
   uvf__ctx_detach(ctx);
 }
 
+/* Can it be ended by stores alone? */
+static inline int is_leaf(const uvf__link_t *link) {
+  const uvf__node_t *node = UVF__CONTAINER(link, const uvf__node_t, link);
+  const uvf_ctx_t *ctx = UVF__CONTAINER(node, const uvf_ctx_t, node);
+  return node->kind < UVF__CTX_ANY && ctx->children == NULL && ctx->ops == NULL;
+}
+
+/* Ends leaves from the front of n's children, claimed or not; its err is set. Returns how many. A kind without a
+ * deadline of its own has none armed: its second line is not touched. */
+static uint64_t sweep(uvf__hub_t *hub, uvf_ctx_t *n) {
+  uvf__link_t *link = n->children;
+  int err = uvf__ctx_err(n);
+  uint64_t swept = 0;
+  atomic_store(&hub->sweep, 1);
+  if (UVF__LIKELY(atomic_load(&hub->claimers) == 0)) {
+    for (; link != NULL && swept < SWEEP_MAX && is_leaf(link); swept++) {
+      uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(link, uvf__node_t, link), uvf_ctx_t, node);
+      link = link->next;
+      if (link != NULL) UVF__PREFETCH(link->next);
+      if (atomic_load_explicit(&child->err, memory_order_acquire) == 0) {
+        child->cause = n->cause;
+        child->cause_data = n->cause_data;
+        atomic_store_explicit(&child->err, err, memory_order_release);
+      }
+      child->node.flags |= UVF__CTX_OVER;
+      child->node.link.prev = NULL;
+      if (child->node.kind != UVF__CTX_CANCEL && child->deadline.link.prev != NULL) {
+        uvf__wheel_disarm(&hub->wheel, &child->deadline);
+      }
+    }
+    n->children = link;
+    if (link != NULL) link->prev = &n->children;
+    hub->nlive -= swept;
+  }
+  atomic_exchange(&hub->sweep, 0); /* a fence, too: see uvf__wait_poke */
+  return swept;
+}
+
 /* The context to end next under n; NULL if none is left. Its err is set. */
 static uvf_ctx_t *next_child(uvf_ctx_t *n) {
   while (n->children != NULL) {
@@ -116,8 +173,10 @@ static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
   top->node.holds++;
   top->node.link.next = NULL;
   while (n != NULL) {
-    uvf_ctx_t *child = next_child(n);
+    uvf_ctx_t *child;
     uvf_ctx_t *up;
+    if (n->children != NULL && n->children->next != NULL && is_leaf(n->children) && sweep(hub, n) > 0) continue;
+    child = next_child(n);
     if (child != NULL) {
       if (child->node.link.next != NULL) UVF__PREFETCH(child->node.link.next->next);
       enter(hub, child);

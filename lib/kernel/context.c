@@ -228,7 +228,7 @@ void uvf_ctx_release(uvf_ctx_t *ctx) {
 }
 
 void uvf__ctx_cancel_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
-  if (!uvf__ctx_claim(ctx, err, cause, data)) return;
+  if (!uvf__ctx_claim_foreign(ctx, err, cause, data)) return;
   uvf__wait_poke(uvf__ctx_hub(ctx));
   ask(ctx, UVF__ASK_CANCEL);
 }

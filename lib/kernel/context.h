@@ -116,6 +116,9 @@ static inline int uvf__ctx_enter(const uvf_ctx_t *ctx, const char *function) {
 /* Fixes err and cause if nobody has; returns 1 if it was this call. When it returns err is set in any case. */
 int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data);
 
+/* The same on another thread than its loop's. */
+int uvf__ctx_claim_foreign(uvf_ctx_t *ctx, int err, int cause, void *data);
+
 /* The deadline has come: claims with the cause that was given with it, to this context or to the one it has its
  * deadline from, and ends it. Loop thread. */
 void uvf__ctx_expire(uvf_ctx_t *ctx);

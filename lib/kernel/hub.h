@@ -76,6 +76,8 @@ struct uvf__hub_s {
   _Atomic(uint32_t) refs;      /* the handles, every root in memory, a thread in the middle of a post */
   uv_mutex_t gate;             /* guards `closed` against uv_async_send; after close, everything */
   _Atomic(uint32_t) nsleepers; /* threads blocked under a context of this hub */
+  _Atomic(uint32_t) claimers;  /* other threads that are about to claim, or claiming, a context of this hub */
+  _Atomic(uint32_t) sweep;     /* 1: the loop claims contexts without asking, others wait; see cancel.c */
   uv_mutex_t sleep_lock;       /* guards the next; a leaf but for a parker's own lock */
   uvf__link_t *sleepers;
   int shut; /* no uv_async_send any more; the loop looks at the posts once more before it closes */

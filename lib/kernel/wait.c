@@ -11,7 +11,8 @@
  * 2. While it is parked it is in hub->sleepers. Contexts that end poke the sleepers of their hub, under sleep_lock; the
  *    thread takes itself out under the same lock, so no poke comes later.
  * 3. No end of a context is missed: the thread counts itself in nsleepers, then looks at err; who ends a context claims
- *    err, then looks at nsleepers; all four sequentially consistent, so one of the two sees the other.
+ *    err, then looks at nsleepers; all four sequentially consistent, so one of the two sees the other. (Of a sweep, see
+ *    cancel.c, it is the end that counts: after its claims, and read between nsleepers and err.)
  * 4. A deadline is watched by the thread itself, and so is the time its `wake` has asked for.
  * 5. A thread whose waiter is in an object's queue may be prodded under that object's lock: if it is PARKED by `poked`;
  *    if not, it calls `wake`, which takes the object's lock, after it has become PARKED. parker->lock outlives that:
@@ -219,6 +220,7 @@ static void join_sleepers(uvf__hub_t *hub, uvf__parker_t *parker) {
   uv_mutex_lock(&hub->sleep_lock);
   uvf__link_push(&hub->sleepers, &parker->link);
   atomic_fetch_add(&hub->nsleepers, 1);
+  (void)atomic_load(&hub->sweep); /* what a sweep that has not seen this thread has stored is visible now */
   uv_mutex_unlock(&hub->sleep_lock);
 }
 

@@ -66,3 +66,5 @@ if(UVF_BUILD_TESTS)
            WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/bench")
   uvf_test_common(bench_report bench 60 1)
 endif()
+
+include("${CMAKE_CURRENT_LIST_DIR}/peers/peers.cmake")

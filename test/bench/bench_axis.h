@@ -19,7 +19,7 @@ typedef struct bench_axis_s {
 
 /* The axis of figures: logarithmic where they differ by more than a factor of 6, with some room at both ends. */
 bench_axis_t bench_axis_y(const bench_series_t *series);
-/* The axis on which the points stand, each of them a tick: logarithmic where the last is more than 3 times the first. */
+/* The axis on which the points stand, each of them a tick; logarithmic where the last is over 3 times the first. */
 bench_axis_t bench_axis_x(const bench_series_t *series);
 double bench_axis_at(const bench_axis_t *axis, double value);
 

@@ -146,17 +146,22 @@ static void print_dots(const chart_t *c, unsigned int dots) {
   fprintf(c->out, "\xe2%c%c", (int)(0xa0 + (braille >> 6)), (int)(0x80 + (braille & 0x3f)));
 }
 
-static void print_cell(const chart_t *c, const cell_t *cell) {
-  const look_t *look = cell->marker ? cell->marker : cell->line;
-  if (!look) {
-    fputc(' ', c->out);
-    return;
-  }
-  fputs(style(c, look->colour), c->out);
-  if (cell->marker) {
-    print_marker(c, look);
-  } else {
-    print_dots(c, cell->dots);
+/* Colours change only where they must: most cells are like the one before. */
+static void print_cells(const chart_t *c, const cell_t *cells, int n) {
+  const char *now = PLAIN;
+  for (int i = 0; i < n; i++) {
+    const look_t *look = cells[i].marker ? cells[i].marker : cells[i].line;
+    if (!look) {
+      fputc(' ', c->out);
+      continue;
+    }
+    if (look->colour != now) fputs(style(c, look->colour), c->out);
+    now = look->colour;
+    if (cells[i].marker) {
+      print_marker(c, look);
+    } else {
+      print_dots(c, cells[i].dots);
+    }
   }
   fputs(style(c, PLAIN), c->out);
 }
@@ -178,7 +183,7 @@ static void print_row(const chart_t *c, int row) {
           style(c, PLAIN));
   /* No blanks at the end of a line. */
   while (!c->labels[row] && end > 0 && !c->cells[row][end - 1].line && !c->cells[row][end - 1].marker) end--;
-  for (int i = 0; i < end; i++) print_cell(c, &c->cells[row][i]);
+  print_cells(c, c->cells[row], end);
   if (c->labels[row]) {
     const look_t *look = look_of(c->labels[row]->column);
     fprintf(c->out, " %s%.12s%s", style(c, look->colour), c->labels[row]->column, style(c, PLAIN));

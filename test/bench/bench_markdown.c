@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench_report.h"
 
@@ -46,9 +45,9 @@ static void put_title(FILE *out, const bench_row_t *row) {
   if (row->flags & BENCH_BYTES && !strstr(row->title, "bytes")) fprintf(out, ", bytes");
 }
 
-static void put_figure(FILE *out, const bench_result_t *r, const char *format) {
+static void put_figure(FILE *out, const bench_row_t *row, const bench_result_t *r, const char *format) {
   char text[32] = "";
-  if (r) bench_figure(text, sizeof(text), r->median);
+  if (r) bench_amount(text, sizeof(text), row, r->median, 0);
   fprintf(out, r ? format : " | %s", text);
 }
 
@@ -56,11 +55,11 @@ static void put_figure(FILE *out, const bench_result_t *r, const char *format) {
 static void put_by_hand(FILE *out, const bench_outcome_t *o) {
   const bench_result_t *threads = bench_best_of(o, BENCH_THREADS, NULL), *libuv = bench_best_of(o, BENCH_LIBUV, NULL);
   if (libuv) {
-    put_figure(out, libuv, " | %s");
+    put_figure(out, o->row, libuv, " | %s");
   } else if (threads) {
-    put_figure(out, threads, " | %s (threads)");
+    put_figure(out, o->row, threads, " | %s (threads)");
   } else {
-    put_figure(out, bench_best_of(o, BENCH_FLOOR, NULL), " | %s (floor)");
+    put_figure(out, o->row, bench_best_of(o, BENCH_FLOOR, NULL), " | %s (floor)");
   }
 }
 
@@ -70,12 +69,12 @@ static void put_row(FILE *out, const bench_outcome_t *o, const char *const peers
   double goal = bench_goal(o->row, o->results);
   char text[32] = "";
   put_title(out, o->row);
-  fprintf(out, " | %s", goal > 0 ? bench_whole(text, sizeof(text), goal) : "");
+  fprintf(out, " | %s", goal > 0 ? bench_amount(text, sizeof(text), o->row, goal, 1) : "");
   put_by_hand(out, o);
-  put_figure(out, ours, best && ours->median <= best->median ? " | **%s**" : " | %s");
-  for (int i = 0; i < count; i++) put_figure(out, bench_best_of(o, peers[i], NULL), " | %s");
+  put_figure(out, o->row, ours, best && ours->median <= best->median ? " | **%s**" : " | %s");
+  for (int i = 0; i < count; i++) put_figure(out, o->row, bench_best_of(o, peers[i], NULL), " | %s");
   if (best) {
-    fprintf(out, " | %s (%s)", bench_figure(text, sizeof(text), best->median / ours->median), column);
+    fprintf(out, " | %s (%s)", bench_figure(text, sizeof(text), bench_ratio(o)), column);
   } else if (count) {
     fprintf(out, " | ");
   }
@@ -85,20 +84,15 @@ static void put_row(FILE *out, const bench_outcome_t *o, const char *const peers
 static void put_table(FILE *out, const bench_outcome_t *outcomes, size_t n, const char *machine) {
   const char *peers[BENCH_MAX_COLUMNS];
   int count = peers_of(outcomes, n, peers);
-  char date[16];
-  struct tm tm;
-  time_t now = time(NULL);
-  strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &tm));
   put_head(out, peers, count);
   for (size_t i = 0; i < n; i++) {
     if (in_table(&outcomes[i])) put_row(out, &outcomes[i], peers, count);
   }
-  fprintf(
-      out,
-      "\nMedians of one run of `sh test/bench/run`, every implementation sampled in turn, the best one of each column; "
-      "bold where uvflow is ahead of every peer. (threads): by hand, with a mutex and conditions; (floor): what "
-      "nothing can go below. uvflow %s on libuv %s; %s; %s.\n",
-      uvf_version_string(), uv_version_string(), machine && *machine ? machine : "a machine of unknown make", date);
+  fprintf(out,
+          "\nMedians of one run of `sh test/bench/run`, every implementation sampled in turn, the best one of each "
+          "column; bold where uvflow is ahead of every peer. (threads): by hand, with a mutex and conditions; (floor): "
+          "what nothing can go below. uvflow %s; %s.\n",
+          uvf_version_string(), machine);
 }
 
 int bench_markdown(const char *file, const bench_outcome_t *outcomes, size_t n, const char *machine) {

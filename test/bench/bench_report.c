@@ -90,6 +90,12 @@ const bench_result_t *bench_best_peer(const bench_outcome_t *outcome, const char
   return best;
 }
 
+double bench_ratio(const bench_outcome_t *outcome) {
+  const bench_result_t *ours = bench_best_of(outcome, BENCH_UVFLOW, NULL), *peer = bench_best_peer(outcome, NULL);
+  if (!ours || !peer || !(ours->median > 0)) return 0;
+  return peer->ratio > 0 && ours == outcome->results ? peer->ratio : peer->median / ours->median;
+}
+
 double bench_goal(const bench_row_t *row, const bench_result_t *results) {
   if (row->goal_more > 0 && results[1].there) return results[1].median + row->goal_more;
   return row->goal_ratio > 0 ? row->goal_ratio * results[1].median : row->goal;
@@ -176,6 +182,16 @@ char *bench_whole(char *buf, size_t size, double x) {
 char *bench_figure(char *buf, size_t size, double x) {
   if (x >= 99.95) return bench_whole(buf, size, x);
   snprintf(buf, size, x < 9.995 ? "%.2f" : "%.1f", x);
+  return buf;
+}
+
+char *bench_amount(char *buf, size_t size, const bench_row_t *row, double x, int whole) {
+  const double ms = 1e6, from = 10 * ms;
+  int in_ms = !(row->flags & BENCH_BYTES) && x >= from;
+  if (in_ms) x /= ms;
+  (whole ? bench_whole : bench_figure)(buf, size, x);
+  size_t length = strlen(buf);
+  if (in_ms) snprintf(buf + length, size - length, " ms");
   return buf;
 }
 

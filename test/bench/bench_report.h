@@ -26,7 +26,8 @@ void bench_charts(FILE *out, const bench_outcome_t *outcomes, size_t n, int colo
 /* All of them as one picture. Returns 0, or an error code when the file cannot be written; where there is no series
  * there is nothing to draw, and no file. */
 int bench_svg(const char *file, const bench_outcome_t *outcomes, size_t n);
-/* The table side by side in Markdown (rows with BENCH_SIDE), and the line below it. Returns 0, or an error code. */
+/* The table side by side in Markdown (rows with BENCH_SIDE), and below it the command, the machine and the day, as
+ * `machine` says them. Returns 0, or an error code. */
 int bench_markdown(const char *file, const bench_outcome_t *outcomes, size_t n, const char *machine);
 
 /* --- columns ------------------------------------------------------------------------------------------------------ */
@@ -44,6 +45,9 @@ int bench_is_peer(const char *column);
 const bench_result_t *bench_best_of(const bench_outcome_t *outcome, const char *column, const char **impl_name);
 /* The lowest median of all peers, NULL if there is none. column may be NULL. */
 const bench_result_t *bench_best_peer(const bench_outcome_t *outcome, const char **column);
+/* How many times ours the best peer's figure is, 0 if one of them is missing: the median of the ratios within each turn
+ * where they are known and are those of our best implementation, else the ratio of the medians. */
+double bench_ratio(const bench_outcome_t *outcome);
 
 /* The row's goal in the figure's unit, 0 if it has none. The results are those of the row's own implementations. */
 double bench_goal(const bench_row_t *row, const bench_result_t *results);
@@ -81,6 +85,8 @@ double bench_curve_at(const bench_curve_t *curve, double x);
 char *bench_figure(char *buf, size_t size, double x);
 /* Without a fraction: 2, 90, 2,650. */
 char *bench_whole(char *buf, size_t size, double x);
+/* A figure or a goal of the row as a reader wants it: long times in ms, "240 ms". */
+char *bench_amount(char *buf, size_t size, const bench_row_t *row, double x, int whole);
 /* Counts, as they stand on an axis: 1, 128, 10k, 1M; 1k without a remainder only, else 1,024. */
 char *bench_count(char *buf, size_t size, double x);
 

@@ -49,8 +49,8 @@ void bench_side_row(const bench_outcome_t *outcome) {
   char ours[32] = "-", theirs[32] = "-";
   const char *column = "no peer";
   const bench_result_t *r = bench_best_of(outcome, BENCH_UVFLOW, NULL), *peer = bench_best_peer(outcome, &column);
-  if (r) bench_figure(ours, sizeof(ours), r->median);
-  if (peer) bench_figure(theirs, sizeof(theirs), peer->median);
+  if (r) bench_amount(ours, sizeof(ours), outcome->row, r->median, 0);
+  if (peer) bench_amount(theirs, sizeof(theirs), outcome->row, peer->median, 0);
   side.done++;
   fprintf(stderr, "%s%3zu of %zu, %3.0f s  %-*s ours %9s  %s %s%s", side.terminal ? "\r\033[K" : "", side.done,
           side.rows, (double)(uv_hrtime() - side.start) / 1e9, NAME_WIDTH, outcome->row->name, ours, column, theirs,
@@ -71,7 +71,7 @@ static void by_hand(char *buf, size_t size, const bench_outcome_t *outcome) {
   for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
     const bench_result_t *r = bench_best_of(outcome, kinds[i].column, NULL);
     if (!r) continue;
-    snprintf(buf, size, "%s%s", bench_figure(text, sizeof(text), r->median), kinds[i].mark);
+    snprintf(buf, size, "%s%s", bench_amount(text, sizeof(text), outcome->row, r->median, 0), kinds[i].mark);
     return;
   }
 }
@@ -79,7 +79,7 @@ static void by_hand(char *buf, size_t size, const bench_outcome_t *outcome) {
 static void print_cell(const bench_outcome_t *outcome, const char *column) {
   char text[32] = "";
   const bench_result_t *r = bench_best_of(outcome, column, NULL);
-  if (r) bench_figure(text, sizeof(text), r->median);
+  if (r) bench_amount(text, sizeof(text), outcome->row, r->median, 0);
   printf(" %*s", COLUMN_WIDTH, text);
 }
 
@@ -92,9 +92,9 @@ static void print_ratio(const bench_outcome_t *outcome, const bench_result_t *ou
     printf("  %-13s %-20s", "", "");
     return;
   }
-  double ratio = peer->ratio > 0 ? peer->ratio : peer->median / ours->median;
+  double ratio = bench_ratio(outcome);
   snprintf(text, sizeof(text), ratio < 10 ? "%.2f" : "%.0f", ratio);
-  if (peer->samples >= MIN_MANY) {
+  if (peer->samples >= MIN_MANY && ours == &outcome->results[0]) {
     snprintf(interval, sizeof(interval), "%.2f-%.2f, %d", peer->ratio_low, peer->ratio_high, peer->samples);
   }
   printf("  %s%-6s %6s%s%s %-20s", ratio < 1 ? RED : "", column, text, ratio < 1 ? "!" : " ", ratio < 1 ? PLAIN : "",
@@ -107,8 +107,8 @@ static void print_row(const bench_outcome_t *outcome, const char *const columns[
   int missed = goal > 0 && ours && ours->median > goal;
   char text[32] = "", wanted[32] = "", hand[40];
   by_hand(hand, sizeof(hand), outcome);
-  if (goal > 0) snprintf(wanted, sizeof(wanted), "%.0f", goal);
-  if (ours) bench_figure(text, sizeof(text), ours->median);
+  if (goal > 0) bench_amount(wanted, sizeof(wanted), outcome->row, goal, 1);
+  if (ours) bench_amount(text, sizeof(text), outcome->row, ours->median, 0);
   printf("%-*s %7s %10s %s%*s%s%s", NAME_WIDTH, outcome->row->name, wanted, hand,
          missed     ? RED
          : goal > 0 ? GREEN

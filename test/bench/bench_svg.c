@@ -133,6 +133,14 @@ static void put_curve(const panel_t *p, const bench_curve_t *curve, double label
   fprintf(p->out, "\"/><path class=\"r\" d=\"M%.1f %.1fL%.1f %.1fH%.0f\"/></g>\n", end_x + 5, end_y, to - 5, label, to);
 }
 
+/* There is room for six characters. */
+static char *short_figure(char *buf, size_t size, double x) {
+  const double thousand = 1e3, million = 1e6;
+  if (x < 100 * thousand) return bench_figure(buf, size, x);
+  snprintf(buf, size, x < million ? "%.0fk" : "%.3gM", x / (x < million ? thousand : million));
+  return buf;
+}
+
 /* The figure too, where it is that of the last point. */
 static void put_label(const panel_t *p, const bench_curve_t *curve, double label) {
   char text[32];
@@ -141,7 +149,7 @@ static void put_label(const panel_t *p, const bench_curve_t *curve, double label
   fprintf(p->out, "<text class=\"k%d%s\" x=\"%.0f\" y=\"%.1f\">", look, look ? "" : " b",
           p->left + PLOT_WIDTH + LABEL_LEFT, label + 4);
   put_text(p->out, curve->column, strnlen(curve->column, 8));
-  if (last > 0) fprintf(p->out, " %s", bench_figure(text, sizeof(text), last));
+  if (last > 0) fprintf(p->out, " %s", short_figure(text, sizeof(text), last));
   fprintf(p->out, "</text>\n");
 }
 

@@ -100,6 +100,30 @@ static void nothing_written_by_hand_is_a_peer(void **state) {
   assert_null(bench_best_peer(named(*state, "ordered"), &column));
 }
 
+static void the_ratio_is_that_of_the_turns_where_it_can_be(void **state) {
+  outcomes_t *o = *state;
+  bench_outcome_t *timeout = &o->outcome[0];
+  assert_true(bench_ratio(timeout) == 452 / 47.4);
+  timeout->results[5].ratio = 9.25; /* of tokio, against the first */
+  assert_true(bench_ratio(timeout) == 9.25);
+  timeout->names[1] = "uvflow: another way"; /* is our best now, and not what the turns were compared with */
+  assert_true(bench_ratio(timeout) == 452 / 24.7);
+  timeout->results[0].there = timeout->results[1].there = 0;
+  assert_true(bench_ratio(timeout) == 0);
+  assert_true(bench_ratio(named(o, "ordered")) == 0);
+}
+
+static void long_times_are_told_in_ms(void **state) {
+  bench_row_t row = {0};
+  char buf[32];
+  (void)state;
+  assert_string_equal(bench_amount(buf, sizeof(buf), &row, 2.4e8, 1), "240 ms");
+  assert_string_equal(bench_amount(buf, sizeof(buf), &row, 1.234e7, 0), "12.3 ms");
+  assert_string_equal(bench_amount(buf, sizeof(buf), &row, 9999999, 0), "9,999,999");
+  row.flags = BENCH_BYTES;
+  assert_string_equal(bench_amount(buf, sizeof(buf), &row, 2e7, 0), "20,000,000");
+}
+
 static void a_goal_may_follow_the_second_implementation(void **state) {
   (void)state;
   bench_row_t row = {.goal = 90};
@@ -299,7 +323,7 @@ static void a_picture_of_nothing_is_not_drawn(void **state) {
 static void a_file_that_cannot_be_written_is_told(void **state) {
   const outcomes_t *o = *state;
   assert_int_equal(bench_svg("no/such/directory.svg", o->outcome, o->n), UV_ENOENT);
-  assert_int_equal(bench_markdown("no/such/directory.md", o->outcome, o->n, NULL), UV_ENOENT);
+  assert_int_equal(bench_markdown("no/such/directory.md", o->outcome, o->n, "m"), UV_ENOENT);
 }
 
 static int cells(const char *line) {
@@ -348,6 +372,8 @@ int main(void) {
                                      TEST(the_best_implementation_of_a_column_counts),
                                      TEST(what_was_filtered_out_is_not_there),
                                      TEST(nothing_written_by_hand_is_a_peer),
+                                     TEST(the_ratio_is_that_of_the_turns_where_it_can_be),
+                                     TEST(long_times_are_told_in_ms),
                                      TEST(a_goal_may_follow_the_second_implementation),
                                      TEST(figures_have_three_digits),
                                      TEST(a_series_stands_in_order_of_x),

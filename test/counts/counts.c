@@ -2,15 +2,16 @@
  *
  * uvf_counts: runs one hot path a given number of times, so that test/counts/run can count its instructions.
  *
- * The paths are rows of uvf_bench: the code that is counted is the code that is timed. Two things are put in libuv's and
- * libc's place here, so that each run executes the same instructions as the one before, whatever else the machine does:
+ * The paths are rows of uvf_bench: the code that is counted is the code that is timed. Two things are put in the place
+ * of libc's and libuv's own, so that each run executes the same instructions as the one before, whatever else the
+ * machine does:
  *
  *  the clock | goes on by 1 us whenever it is read. What the library decides by the time (how long to look on, how many
  *            | items to take) follows from what it did alone.
- *  the pool  | one thread, which works only while the loop's thread waits for it, and the other way round: they take turns
- *            | by a byte through a pipe, which costs both the same whoever comes first. The loop gives it a turn after
- *            | its own work, so that all jobs that are in flight are there then. Nobody spins for the other, and no lock
- *            | is ever contended: what is left out is what threads do to each other, which a count cannot repeat.
+ *  the pool  | one thread, which works only while the loop's thread waits for it, and the other way round: they take
+ *            | turns by a pointer through a pipe, which costs both the same whoever comes first. The loop gives it a
+ *            | turn after work of its own, so that all jobs in flight are there by then. Nobody spins for the other,
+ *            | and no lock is contended: what threads do to each other is left out; a count could not repeat it.
  *
  * Nothing is torn down: what that takes would be counted with the path, and other tests see that all is freed.
  */
@@ -122,7 +123,7 @@ static const path_t paths[] = {
     {"timeout", bench_context_rows, 0, 2560, NULL},       {"rotate-1k", bench_context_rows, 0, 2560, NULL},
     {"cancel", bench_context_rows, 0, 2560, NULL},        {"children", bench_tree_rows, 1000, 1000, "uvf_ctx_cancel"},
     {"children-free", bench_tree_rows, 1000, 1000, NULL}, {"err", bench_value_rows, 0, 2560, NULL},
-    {"value-1", bench_value_rows, 0, 2560, NULL},         {"value-100", bench_value_rows, 0, 256, NULL},
+    {"value-1", bench_value_rows, 0, 2560, NULL},         {"value-100", bench_value_rows, 0, 2560, NULL},
     {"value-make", bench_value_rows, 0, 2560, NULL},      {"watch-64", bench_watch_rows, 0, 2560, NULL},
     {"request-tree", bench_request_rows, 0, 1024, NULL},  {"echo", bench_request_rows, 0, 256, NULL},
     {"chan-loop", bench_chan_rows, 0, 5120, NULL},        {"chan-loop-op", bench_chan_rows, 0, 5120, NULL},

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# uvf_counts, whose instructions test/counts/run counts: rows of uvf_bench without its harness. With the shared libraries, since it
-# puts functions of its own in the place of some of theirs.
-set(counts_bench bench_loop.c bench_raw.c bench_context.c bench_tree.c bench_value.c bench_watch.c bench_request.c bench_flow.c bench_chan.c
-                 bench_select.c bench_queue.c bench_sync.c bench_group.c bench_job.c bench_pipe.c bench_pipe_ours.c bench_pipe_raw.c
-                 bench_pipe_task.c)
+# uvf_counts, whose instructions test/counts/run counts: rows of uvf_bench without its harness. With shared libraries,
+# since functions of its own stand in the place of some of theirs.
+set(counts_bench
+    bench_loop.c bench_raw.c bench_context.c bench_tree.c bench_value.c bench_watch.c bench_request.c bench_chan.c
+    bench_flow.c bench_queue.c bench_select.c bench_sync.c bench_group.c bench_job.c bench_pipe.c bench_pipe_ours.c
+    bench_pipe_raw.c bench_pipe_task.c)
 list(TRANSFORM counts_bench PREPEND "${CMAKE_CURRENT_LIST_DIR}/../bench/")
 add_executable(uvf_counts "${CMAKE_CURRENT_LIST_DIR}/counts.c" ${counts_bench})
 target_link_libraries(uvf_counts PRIVATE uvflow::uvflow)

@@ -25,8 +25,8 @@ var chanImpls = []impl{
 	{row: "chan-thread-loop", name: "Go: select with ctx.Done()", setup: oneSender(sendSelect)},
 	{row: "chan-threads", name: "Go: chan", setup: oneSender(sendPlain)},
 	{row: "chan-threads", name: "Go: select with ctx.Done()", setup: oneSender(sendSelect)},
-	{row: "chan-3-loop", name: "Go: chan", setup: threeSenders(sendPlain)},
-	{row: "chan-3-loop", name: "Go: select with ctx.Done()", setup: threeSenders(sendSelect)},
+	{row: "chan-3-loop", name: "Go: chan", setup: someSenders(sendPlain)},
+	{row: "chan-3-loop", name: "Go: select with ctx.Done()", setup: someSenders(sendSelect)},
 	{row: "chan-producers-*", name: "Go: chan", setup: someSenders(sendPlain)},
 	{row: "chan-producers-*", name: "Go: select with ctx.Done()", setup: someSenders(sendSelect)},
 	{row: "chan-thread-loop-batch", name: "Go: chan of arrays", setup: arraysSetup},
@@ -104,14 +104,10 @@ func oneSender(send sender) setup {
 	return func(size, _ int) runner { return newFlow(1, size, send) }
 }
 
-func threeSenders(send sender) setup {
-	return func(size, _ int) runner { return newFlow(3, size, send) }
-}
-
 func someSenders(send sender) setup {
 	return func(size, _ int) runner {
 		if size < 1 || size > maxSenders {
-			fail("there may be 1 to 8 senders")
+			fail("the row's size is the number of senders, 1 to 8")
 		}
 		return newFlow(size, chanCapacity, send)
 	}

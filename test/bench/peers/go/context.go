@@ -204,8 +204,8 @@ func selectKeptSetup(_, _ int) runner {
 // Keys are pointers, which are compared without a look at what they point to.
 type key struct{ name string }
 
-// The key of another package. It is told from the wanted one by its type alone, so it makes no difference whether the 99
-// others have one type or 99.
+// The key of another package. It is told from the wanted one by its type alone, so it makes no difference whether the
+// 99 others have one type or 99.
 type otherKey struct{ name string }
 
 func sameTypeKey() any { return &key{"other"} }

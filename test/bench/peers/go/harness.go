@@ -99,13 +99,6 @@ func (s *sample) time(ops uint64, work func()) {
 	s.ops += ops
 }
 
-// Adds what work takes without its CPU time: where rounds are short, and asking the kernel for it is not.
-func (s *sample) timeShort(work func()) {
-	start := now()
-	work()
-	s.amount += now() - start
-}
-
 // --- the work of an item ---------------------------------------------------------------------------------------------
 
 // A result that the compiler must believe somebody reads.

@@ -32,13 +32,12 @@ func (t *tree) round(s *sample, after func()) {
 		child, cancelChild := context.WithCancel(parent)
 		t.children[i] = owned{child, cancelChild}
 	}
-	s.timeShort(cancel)
+	s.time(uint64(len(t.children)), cancel)
 	t.children[0].mustBeCanceled()
 	t.children[len(t.children)-1].mustBeCanceled()
 	if after != nil {
-		s.timeShort(after)
+		s.time(0, after) // the same operations
 	}
-	s.ops += uint64(len(t.children))
 }
 
 // Every child's own cancel function is called, as its holder does, and nobody holds it any longer.
@@ -79,21 +78,45 @@ func collectSetup(size, _ int) runner {
 	}
 }
 
-// So many contexts, each the child of the one before; the first is cancelled. Only that is timed, per context.
+// A round's chains hold so many contexts together: for chains of 10 the clock would otherwise be a good part of it.
+const roundContexts = 10000
+
+type chain []owned
+
+func (c chain) fill(root context.Context) {
+	parent := root
+	for i := range c {
+		ctx, cancel := context.WithCancel(parent)
+		c[i] = owned{ctx, cancel}
+		parent = ctx
+	}
+}
+
+// Chains of so many contexts, each the child of the one before. Timed: the first of each is cancelled, chain after
+// chain, per context; not making them. A cancel calls itself for its children: long chains make the stack grow, and the
+// collector makes it shrink again.
 func chainSetup(size, _ int) runner {
 	root := newRoot().ctx
-	links := make([]owned, size)
-	return func(ops uint64, s *sample) {
-		for done := 0; uint64(done) < ops; done += size {
-			parent := root
-			for i := range links {
-				ctx, cancel := context.WithCancel(parent)
-				links[i] = owned{ctx, cancel}
-				parent = ctx
+	chains := make([]chain, (roundContexts+size-1)/size)
+	for i := range chains {
+		chains[i] = make(chain, size)
+	}
+	round := func(s *sample) {
+		for _, c := range chains {
+			c.fill(root)
+		}
+		s.time(uint64(len(chains)*size), func() {
+			for _, c := range chains {
+				c[0].cancel()
 			}
-			s.timeShort(links[0].cancel)
-			links[size-1].mustBeCanceled()
-			s.ops += uint64(size)
+		})
+		for _, c := range chains {
+			c[size-1].mustBeCanceled()
+		}
+	}
+	return func(ops uint64, s *sample) {
+		for done := 0; uint64(done) < ops; done += len(chains) * size {
+			round(s)
 		}
 	}
 }

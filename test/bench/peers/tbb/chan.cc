@@ -113,7 +113,7 @@ public:
 private:
   void send(size_t id, uint64_t n) override {
     while (n > 0) {
-      batch_t batch{};
+      batch_t batch;
       batch.n = n < batch_size ? static_cast<size_t>(n) : batch_size;
       for (size_t i = 0; i < batch.n; i++) batch.items[i] = item(id);
       queue_.push(batch);

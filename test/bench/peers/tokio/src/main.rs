@@ -11,5 +11,5 @@ mod queue;
 mod tree;
 
 fn main() {
-    harness::main(&[context::IMPLS, tree::IMPLS, chan::IMPLS, pipe::IMPLS, job::IMPLS]);
+  harness::main(&[context::IMPLS, tree::IMPLS, chan::IMPLS, pipe::IMPLS, job::IMPLS]);
 }

@@ -10,28 +10,28 @@ pub const CAPACITY: usize = 128;
 
 /// The item again if it must wait.
 pub fn put_now<T>(tx: &Sender<T>, item: T) -> Option<T> {
-    match tx.try_send(item) {
-        Ok(()) => None,
-        Err(Full(item)) => Some(item),
-        Err(Closed(_)) => fail("a channel was closed"),
-    }
+  match tx.try_send(item) {
+    Ok(()) => None,
+    Err(Full(item)) => Some(item),
+    Err(Closed(_)) => fail("a channel was closed"),
+  }
 }
 
 pub async fn put<T, const TRY: bool>(tx: &Sender<T>, item: T) {
-    let left = if TRY { put_now(tx, item) } else { Some(item) };
-    if let Some(item) = left {
-        if tx.send(item).await.is_err() {
-            fail("a channel was closed");
-        }
+  let left = if TRY { put_now(tx, item) } else { Some(item) };
+  if let Some(item) = left {
+    if tx.send(item).await.is_err() {
+      fail("a channel was closed");
     }
+  }
 }
 
 /// None when all senders are gone.
 pub async fn next<T, const TRY: bool>(rx: &mut Receiver<T>) -> Option<T> {
-    if TRY {
-        if let Ok(item) = rx.try_recv() {
-            return Some(item);
-        }
+  if TRY {
+    if let Ok(item) = rx.try_recv() {
+      return Some(item);
     }
-    rx.recv().await
+  }
+  rx.recv().await
 }

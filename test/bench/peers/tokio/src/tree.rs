@@ -2,80 +2,105 @@
 //! Trees of tokens: the price of one cancel, spread over those that it reaches.
 
 use crate::harness::{fail, loop_runtime, run_task, Impl, Run, Size};
+use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
-/// Which tokens a cancelled one has below it.
-type Make = fn(&CancellationToken, usize) -> Vec<CancellationToken>;
+/// A round's chains hold so many tokens together.
+const CHAINED: usize = 10_000;
 
-fn children_of(top: &CancellationToken, n: usize) -> Vec<CancellationToken> {
-    (0..n).map(|_| top.child_token()).collect()
+fn must_be_cancelled(token: &CancellationToken) {
+  if !token.is_cancelled() {
+    fail("the cancel did not reach every token");
+  }
 }
 
-/// Each is the child of the one before.
-fn chain_of(top: &CancellationToken, n: usize) -> Vec<CancellationToken> {
-    let mut chain: Vec<CancellationToken> = Vec::with_capacity(n);
-    for i in 0..n {
-        let next = chain.get(i.wrapping_sub(1)).unwrap_or(top).child_token();
-        chain.push(next);
+fn in_chains(depth: usize) -> usize {
+  (CHAINED / depth).max(1) * depth
+}
+
+/// So many rounds as are about so many operations. Each works on n tokens and says how long what is timed of it took.
+fn rounds<R>(size: usize, n: usize, round: fn(CancellationToken, usize) -> R) -> Run
+where
+  R: Future<Output = Duration> + Send + 'static,
+{
+  let rt = loop_runtime();
+  let root = CancellationToken::new();
+  Box::new(move |ops, s| {
+    let mut done = 0;
+    while done < ops {
+      s.amount += run_task(&rt, round(root.clone(), size)).as_nanos() as u64;
+      done += n as u64;
     }
-    chain
+    s.ops += done;
+  })
 }
 
-/// One cancel of a token under the root, and the loop's next turn; then, in the order they were made, the end of all
-/// tokens and one more turn. The two are timed apart.
-async fn round(root: CancellationToken, n: usize, make: Make) -> (Duration, Duration) {
-    let top = root.child_token();
-    let below = make(&top, n);
-    yield_now().await;
-    let start = Instant::now();
-    top.cancel();
-    yield_now().await;
-    let cancel = start.elapsed();
-    if !below[0].is_cancelled() || !below[n - 1].is_cancelled() {
-        fail("the cancel did not reach every token");
-    }
-    let start = Instant::now();
-    drop(below);
-    drop(top);
-    yield_now().await;
-    (cancel, start.elapsed())
+/// Children of one token under the root. Timed: its cancel and the loop's next turn; and, apart, the end of all tokens
+/// in the order they were made, and one more turn.
+async fn family(root: CancellationToken, n: usize) -> (Duration, Duration) {
+  let top = root.child_token();
+  let children: Vec<_> = (0..n).map(|_| top.child_token()).collect();
+  yield_now().await;
+  let start = Instant::now();
+  top.cancel();
+  yield_now().await;
+  let cancel = start.elapsed();
+  must_be_cancelled(&children[0]);
+  must_be_cancelled(&children[n - 1]);
+  let start = Instant::now();
+  drop(children);
+  drop(top);
+  yield_now().await;
+  (cancel, start.elapsed())
 }
 
-/// `above`: how many of what is counted are the cancelled token itself.
-fn tree(n: usize, above: usize, make: Make, with_free: bool) -> Run {
-    let rt = loop_runtime();
-    let root = CancellationToken::new();
-    Box::new(move |ops, s| {
-        let mut done = 0;
-        while done < ops {
-            let (cancel, free) = run_task(&rt, round(root.clone(), n - above, make));
-            s.amount += (if with_free { cancel + free } else { cancel }).as_nanos() as u64;
-            done += n as u64;
-        }
-        s.ops += done;
-    })
+async fn family_cancel(root: CancellationToken, n: usize) -> Duration {
+  family(root, n).await.0
+}
+
+async fn family_free(root: CancellationToken, n: usize) -> Duration {
+  let (cancel, free) = family(root, n).await;
+  cancel + free
+}
+
+/// Chains, each token the child of the one before. Timed: the cancel of the first of each chain, one after the other,
+/// and the loop's next turn.
+async fn chains(root: CancellationToken, depth: usize) -> Duration {
+  let n = in_chains(depth);
+  let mut tokens: Vec<CancellationToken> = Vec::with_capacity(n);
+  for i in 0..n {
+    let parent = if i % depth == 0 { &root } else { &tokens[i - 1] };
+    let child = parent.child_token();
+    tokens.push(child);
+  }
+  yield_now().await;
+  let start = Instant::now();
+  tokens.iter().step_by(depth).for_each(CancellationToken::cancel);
+  yield_now().await;
+  let cancel = start.elapsed();
+  tokens.iter().for_each(must_be_cancelled);
+  cancel
 }
 
 fn children(size: &Size) -> Run {
-    tree(size.size, 0, children_of, false)
+  rounds(size.size, size.size, family_cancel)
 }
 
 fn children_free(size: &Size) -> Run {
-    tree(size.size, 0, children_of, true)
+  rounds(size.size, size.size, family_free)
 }
 
-/// The first of the chain is what is cancelled.
 fn chain(size: &Size) -> Run {
-    tree(size.size.max(2), 1, chain_of, false)
+  rounds(size.size, in_chains(size.size), chains)
 }
 
 pub const IMPLS: &[Impl] = &[
-    Impl { row: "children", name: "tokio: child_token", setup: children },
-    Impl { row: "children-1k", name: "tokio: child_token", setup: children },
-    Impl { row: "children-10k", name: "tokio: child_token", setup: children },
-    Impl { row: "children-100k", name: "tokio: child_token", setup: children },
-    Impl { row: "children-free", name: "tokio: child_token", setup: children_free },
-    Impl { row: "chain-*", name: "tokio: child_token", setup: chain },
+  Impl { row: "children", name: "tokio: child_token", setup: children },
+  Impl { row: "children-1k", name: "tokio: child_token", setup: children },
+  Impl { row: "children-10k", name: "tokio: child_token", setup: children },
+  Impl { row: "children-100k", name: "tokio: child_token", setup: children },
+  Impl { row: "children-free", name: "tokio: child_token", setup: children_free },
+  Impl { row: "chain-*", name: "tokio: child_token", setup: chain },
 ];
