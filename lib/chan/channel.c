@@ -31,9 +31,11 @@
 #include "kernel/context.h"
 
 #define LINE 64
+#define AHEAD (2 * LINE)
 #define LAST (UINT32_C(1) << 30)
 #define LINGER_LOOKS 12
 #define LINGER_SPIN_NS 300
+#define LINGER_MAX_NS 2000
 #define LINGER_CAPACITY 8 /* smaller ones hold too little for it */
 
 /* --- under the lock ------------------------------------------------------------------------------- */
@@ -47,6 +49,7 @@ static inline void ring_put(uvf_chan_t *chan, void *item) {
   size_t at = chan->first + count; /* both are at most capacity, whose ring fits into memory: no overflow */
   if (at >= chan->capacity) at -= chan->capacity;
   chan->ring[at] = item;
+  UVF__PREFETCH_WRITE((uintptr_t)&chan->ring[at] + AHEAD); /* who took what stood there has its line */
   set_count(chan, count + 1);
 }
 
@@ -109,23 +112,52 @@ int uvf__chan_take(uvf_chan_t *chan, void **item, uvf__chan_after_t *after) {
   return chan->closed ? UV_EOF : UV_EAGAIN;
 }
 
+/* Up to max that are there, in two runs at most: who sends waits for the lock meanwhile, so lines of the ring that are
+ * another processor's are asked for all at once. */
+static size_t ring_get_many(uvf_chan_t *chan, void **items, size_t max) {
+  size_t count = uvf__chan_count(chan);
+  size_t n = count < max ? count : max;
+  size_t run = chan->capacity - chan->first;
+  if (n == 0) return 0;
+  if (run > n) run = n;
+  for (size_t i = 0; i < run; i += LINE / sizeof *items) UVF__PREFETCH(&chan->ring[chan->first + i]);
+  memcpy(items, &chan->ring[chan->first], run * sizeof *items);
+  memcpy(items + run, chan->ring, (n - run) * sizeof *items);
+  chan->first = run < n ? n - run : chan->first + run;
+  if (chan->first == chan->capacity) chan->first = 0;
+  set_count(chan, count - n);
+  return n;
+}
+
 size_t uvf__chan_take_many(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, size_t max, uvf__chan_after_t *after,
                            int *why) {
   size_t n = 0;
   *why = ctx != NULL ? uvf__ctx_err(ctx) : 0;
+  if (*why == 0) {
+    n = ring_get_many(chan, items, max);
+    chan->received += n;
+    if (UVF__UNLIKELY(chan->senders.first != NULL)) refill(chan, after);
+  }
   while (*why == 0 && n < max && (*why = uvf__chan_take(chan, &items[n], after)) == 0) n++;
   return n;
 }
 
 int uvf__chan_linger(const uvf_chan_t *chan, enum uvf__chan_side what) {
+  size_t enough = chan->capacity / 2;
   size_t last = 0;
+  uint32_t ns = LINGER_SPIN_NS;
   if (chan->capacity < LINGER_CAPACITY) return 0;
   for (int look = 0; look < LINGER_LOOKS; look++) {
     size_t n;
-    uvf__spin(LINGER_SPIN_NS);
+    uvf__spin(ns);
     n = uvf__chan_count(chan);
     if (what == UVF__CHAN_ROOM) n = chan->capacity - n;
-    if (n > 0 && (n == last || n >= chan->capacity / 2)) return 1;
+    if (n > 0 && (n <= last || n >= enough)) return 1;
+    /* every look takes the line away from who works on it: the next when there should be enough */
+    if (n > last) {
+      uint32_t more = (uint32_t)((enough - n) * ns / (n - last));
+      ns = more < LINGER_MAX_NS ? more : LINGER_MAX_NS;
+    }
     last = n;
   }
   return last > 0;

@@ -21,6 +21,17 @@
 #define UVF__COLD
 #endif
 
+/* Asks for a line that is about to be written, which another processor may have; of an address as a number, which may
+ * be beyond what it is computed from. (Compilers for any x86 make a prefetch for reading of the builtin; the
+ * instruction itself does nothing where it is not known.) */
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define UVF__PREFETCH_WRITE(address) __asm__ __volatile__("prefetchw (%0)" ::"r"(address))
+#elif defined(__GNUC__) || defined(__clang__)
+#define UVF__PREFETCH_WRITE(address) __builtin_prefetch((const void *)(address), 1)
+#else
+#define UVF__PREFETCH_WRITE(address) ((void)(address))
+#endif
+
 #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
 #define UVF__PAUSE() __builtin_ia32_pause()
 #elif (defined(__GNUC__) || defined(__clang__)) && defined(__aarch64__)

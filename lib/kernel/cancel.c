@@ -14,11 +14,12 @@
  *    walk ends.
  * 4. Marking happens on the way down, completing on the way up: children's operations are ready before their
  *    parent's. Lists hold the newest first, and are taken in that order.
- * 5. A sweep claims many leaves with plain stores, where a claim by compare-and-swap each would be most of their cost.
+ * 5. A sweep claims many contexts with plain stores, where a compare-and-swap for each would be most of their cost.
  *    The loop says `sweep`, then looks at `claimers`; another thread counts itself among the claimers, then looks at
  *    `sweep`; all four sequentially consistent, so one of the two sees the other. The loop then does without a sweep,
  *    it never waits; the other thread waits, for some hundred contexts at most, since its being counted keeps the loop
- *    from the next sweep. A sweep takes no lock and calls nothing that could wait, so that this wait ends.
+ *    from the next sweep. A sweep is over before any lock is taken, any operation failed, anything freed: so this wait
+ *    ends.
  * 6. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider
  *    inside its withdraw.
  */
@@ -30,6 +31,7 @@
 #define SPINS 64
 #define SWEEP_SPINS 4096
 #define SWEEP_MAX 256
+#define PREFETCH_AHEAD 8 /* contexts: those that were made one after the other mostly lie so */
 
 /* Another thread is between its claim and its err: three stores, unless it lost its processor there. */
 static UVF__COLD void await_claim(uvf_ctx_t *ctx) {
@@ -107,61 +109,112 @@ static void enter(uvf__hub_t *hub, uvf_ctx_t *ctx) {
   uvf__ctx_detach(ctx);
 }
 
-/* Can it be ended by stores alone? */
-static inline int is_leaf(const uvf__link_t *link) {
-  const uvf__node_t *node = UVF__CONTAINER(link, const uvf__node_t, link);
-  const uvf_ctx_t *ctx = UVF__CONTAINER(node, const uvf_ctx_t, node);
+/* While `left` is not 0 the loop may claim without asking (invariant 5), for so many contexts. */
+typedef struct sweep_s {
+  uvf__hub_t *hub;
+  uint32_t left;
+} sweep_t;
+
+/* Before anything that could wait for another thread, or call something of the user's. */
+static inline void sweep_off(sweep_t *sweep) {
+  if (sweep->left == 0) return;
+  sweep->left = 0;
+  atomic_exchange(&sweep->hub->sweep, 0); /* a fence, too: see uvf__wait_poke */
+}
+
+/* 1 if the next claim may be plain stores. */
+static inline int sweep_on(sweep_t *sweep) {
+  if (UVF__LIKELY(sweep->left > 1)) {
+    sweep->left--;
+    return 1;
+  }
+  sweep_off(sweep); /* others get their turn */
+  atomic_store(&sweep->hub->sweep, 1);
+  sweep->left = SWEEP_MAX;
+  if (UVF__LIKELY(atomic_load(&sweep->hub->claimers) == 0)) return 1;
+  sweep_off(sweep);
+  return 0;
+}
+
+/* In a sweep: claims it, if nobody has, for the end of the one above, whose err is given. */
+static inline void sweep_claim(uvf_ctx_t *ctx, const uvf_ctx_t *above, int err) {
+  if (UVF__UNLIKELY(atomic_load_explicit(&ctx->err, memory_order_acquire) != 0)) return;
+  ctx->cause = above->cause;
+  ctx->cause_data = above->cause_data;
+  atomic_store_explicit(&ctx->err, err, memory_order_release);
+}
+
+static inline int is_leaf(uvf__link_t *link) {
+  uvf__node_t *node = UVF__CONTAINER(link, uvf__node_t, link);
+  uvf_ctx_t *ctx = UVF__CONTAINER(node, uvf_ctx_t, node);
   return node->kind < UVF__CTX_ANY && ctx->children == NULL && ctx->ops == NULL;
 }
 
-/* Ends leaves from the front of n's children, claimed or not; its err is set. Returns how many. A kind without a
- * deadline of its own has none armed: its second line is not touched. */
-static uint64_t sweep(uvf__hub_t *hub, uvf_ctx_t *n) {
+/* Ends the leaves at the front of n's children, of which there is one; it may stop early. A kind without a deadline of
+ * its own has none armed: its second line is not touched. */
+static void end_leaves(sweep_t *sweep, uvf_ctx_t *n) {
+  uvf__hub_t *hub = sweep->hub;
   uvf__link_t *link = n->children;
   int err = uvf__ctx_err(n);
-  uint64_t swept = 0;
-  atomic_store(&hub->sweep, 1);
-  if (UVF__LIKELY(atomic_load(&hub->claimers) == 0)) {
-    for (; link != NULL && swept < SWEEP_MAX && is_leaf(link); swept++) {
-      uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(link, uvf__node_t, link), uvf_ctx_t, node);
-      link = link->next;
-      if (link != NULL) UVF__PREFETCH(link->next);
-      if (atomic_load_explicit(&child->err, memory_order_acquire) == 0) {
-        child->cause = n->cause;
-        child->cause_data = n->cause_data;
-        atomic_store_explicit(&child->err, err, memory_order_release);
-      }
-      child->node.flags |= UVF__CTX_OVER;
-      child->node.link.prev = NULL;
-      if (child->node.kind != UVF__CTX_CANCEL && child->deadline.link.prev != NULL) {
-        uvf__wheel_disarm(&hub->wheel, &child->deadline);
-      }
+  uint32_t left = sweep->left;
+  do {
+    uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(link, uvf__node_t, link), uvf_ctx_t, node);
+    link = link->next;
+    UVF__PREFETCH((const void *)((uintptr_t)link + PREFETCH_AHEAD * ((uintptr_t)link - (uintptr_t)&child->node.link)));
+    sweep_claim(child, n, err);
+    child->node.flags |= UVF__CTX_OVER;
+    child->node.link.prev = NULL;
+    if (child->node.kind != UVF__CTX_CANCEL && child->deadline.link.prev != NULL) {
+      uvf__wheel_disarm(&hub->wheel, &child->deadline);
     }
-    n->children = link;
-    if (link != NULL) link->prev = &n->children;
-    hub->nlive -= swept;
-  }
-  atomic_exchange(&hub->sweep, 0); /* a fence, too: see uvf__wait_poke */
-  return swept;
+    left--;
+  } while (left > 0 && link != NULL && is_leaf(link));
+  n->children = link;
+  if (link != NULL) link->prev = &n->children;
+  hub->nlive -= sweep->left - left;
+  sweep->left = left + 1; /* 0 would say that it is off */
 }
 
-/* The context to end next under n; NULL if none is left. Its err is set. */
-static uvf_ctx_t *next_child(uvf_ctx_t *n) {
+/* The context to end next under n; NULL if none is left. Its err is set. A single claim is cheaper by itself than in a
+ * sweep: `top` with one child is what there is most of. */
+static uvf_ctx_t *next_child(sweep_t *sweep, uvf_ctx_t *n, const uvf_ctx_t *top) {
   while (n->children != NULL) {
     uvf__node_t *node = UVF__CONTAINER(n->children, uvf__node_t, link);
     uvf_ctx_t *child;
     if (UVF__UNLIKELY(node->kind == UVF__NODE_BRIDGE)) {
+      sweep_off(sweep);
       uvf__bridge_parent_over(node);
       continue;
     }
     child = node->kind == UVF__NODE_ANY_LINK ? uvf__any_target(node) : UVF__CONTAINER(node, uvf_ctx_t, node);
-    uvf__ctx_claim(child, uvf__ctx_err(n), n->cause, n->cause_data);
+    if (child->node.kind >= UVF__CTX_ANY) {
+      sweep_off(sweep);
+      uvf__ctx_claim(child, uvf__ctx_err(n), n->cause, n->cause_data);
+    } else if ((n != top || node->link.next != NULL) && sweep_on(sweep)) {
+      sweep_claim(child, n, uvf__ctx_err(n));
+    } else {
+      uvf__ctx_claim(child, uvf__ctx_err(n), n->cause, n->cause_data);
+    }
     return child;
   }
   return NULL;
 }
 
+/* Nothing is left below n: its operations, and the way back up. */
+static uvf_ctx_t *leave(sweep_t *sweep, uvf_ctx_t *n) {
+  uvf_ctx_t *up = (uvf_ctx_t *)(void *)n->node.link.next;
+  if (n->ops != NULL) {
+    sweep_off(sweep);
+    fail_ops(n);
+    if (n->ops != NULL) uvf__ctx_straggle(n);
+  }
+  if (n->node.holds == 1 && atomic_load_explicit(&n->refs, memory_order_relaxed) == 0) sweep_off(sweep); /* freed */
+  uvf__ctx_unhold(n);
+  return up;
+}
+
 static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
+  sweep_t sweep = {hub, 0};
   uvf_ctx_t *n = top;
   enter(hub, top);
   if (top->children == NULL) { /* most contexts */
@@ -174,24 +227,22 @@ static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
   top->node.link.next = NULL;
   while (n != NULL) {
     uvf_ctx_t *child;
-    uvf_ctx_t *up;
-    if (n->children != NULL && n->children->next != NULL && is_leaf(n->children) && sweep(hub, n) > 0) continue;
-    child = next_child(n);
-    if (child != NULL) {
-      if (child->node.link.next != NULL) UVF__PREFETCH(child->node.link.next->next);
-      enter(hub, child);
-      if (child->children == NULL && child->ops == NULL) continue;
-      child->node.holds++;
-      child->node.link.next = (uvf__link_t *)(void *)n;
-      n = child;
+    if (n->children != NULL && n->children->next != NULL && is_leaf(n->children) && sweep_on(&sweep)) {
+      end_leaves(&sweep, n);
       continue;
     }
-    fail_ops(n);
-    up = (uvf_ctx_t *)(void *)n->node.link.next;
-    if (n->ops != NULL) uvf__ctx_straggle(n);
-    uvf__ctx_unhold(n);
-    n = up;
+    child = next_child(&sweep, n, top);
+    if (child == NULL) {
+      n = leave(&sweep, n);
+      continue;
+    }
+    enter(hub, child);
+    if (child->children == NULL && child->ops == NULL) continue;
+    child->node.holds++;
+    child->node.link.next = (uvf__link_t *)(void *)n;
+    n = child;
   }
+  sweep_off(&sweep);
 }
 
 void uvf__ctx_end(uvf_ctx_t *top) {

@@ -30,7 +30,7 @@ typedef struct belt_s {
   GAsyncQueue *items;
   GMutex mutex;
   GCond freed;
-  size_t room;
+  gint room;
   size_t waiting;
   size_t share;
 } belt_t;

@@ -45,9 +45,9 @@ static crew_t *crew_new(size_t in_flight, uint64_t spin_ns) {
   return c;
 }
 
-static void crew_pool(crew_t *c, GFunc fn, size_t workers) {
+static void crew_pool(crew_t *c, GFunc fn, gpointer data, size_t workers) {
   GError *err = NULL;
-  c->pool = g_thread_pool_new(fn, c, (gint)workers, TRUE, &err);
+  c->pool = g_thread_pool_new(fn, data, (gint)workers, TRUE, &err);
   if (err) peer_fail(err->message);
   c->done = g_async_queue_new();
 }
@@ -106,7 +106,7 @@ static void pool_ended(gpointer data, gpointer *items, size_t n) {
 static crew_t *job_pool_new(const peer_size_t *size, uint64_t spin_ns) {
   crew_t *c = crew_new(size->size, spin_ns);
   c->start = pool_start;
-  crew_pool(c, pool_job, size->workers);
+  crew_pool(c, pool_job, c, size->workers);
   c->wake = wake_new(c->done, pool_ended, c);
   return c;
 }
@@ -161,48 +161,64 @@ void job_task_1us_teardown(void *state) { crew_delete(state); }
 
 #define IN_FLIGHT 128
 
-/* The calling thread is source and sink: it keeps 128 numbers in the pool, takes results from a GAsyncQueue, all that
- * are there at once, adds them up and pushes as many again. */
+/* The loop is source and sink: it keeps 128 numbers in the pool; a worker pushes what it has done to a GAsyncQueue and
+ * wakes the loop, as a job does; the loop adds up all that are there and pushes as many again. (A thread that waits in
+ * g_async_queue_pop instead is signalled for every item until it runs, which costs more.) */
+typedef struct line_s {
+  crew_t *crew;
+  uint64_t end;
+  uint64_t sent;
+  uint64_t received;
+  uint64_t sum;
+} line_t;
+
 static void pool_item(gpointer item, gpointer data) {
-  crew_t *c = data;
-  g_async_queue_push(c->done, GSIZE_TO_POINTER(peer_spin(GPOINTER_TO_SIZE(item), c->turns)));
+  line_t *l = data;
+  g_async_queue_push(l->crew->done, GSIZE_TO_POINTER(peer_spin(GPOINTER_TO_SIZE(item), l->crew->turns)));
+  wake_loop(l->crew->wake);
+}
+
+static void line_send(line_t *l) {
+  while (l->sent < l->end && l->sent - l->received < IN_FLIGHT)
+    g_thread_pool_push(l->crew->pool, GSIZE_TO_POINTER(2 * l->sent++ + 1), NULL);
+}
+
+static void line_items(gpointer data, gpointer *items, size_t n) {
+  line_t *l = data;
+  for (size_t i = 0; i < n; i++) l->sum += GPOINTER_TO_SIZE(items[i]);
+  l->received += n;
+  if (l->received == l->end) {
+    g_main_loop_quit(l->crew->loop);
+  } else {
+    line_send(l);
+  }
 }
 
 void *pool_work_setup(const peer_size_t *size) {
-  crew_t *c = crew_new(1, 0);
+  line_t *l = peer_alloc(1, sizeof(*l));
+  crew_t *c = l->crew = crew_new(1, 0);
   c->turns = peer_turns_for(size->size);
-  crew_pool(c, pool_item, size->workers);
-  return c;
-}
-
-static size_t take_results(GAsyncQueue *from, gpointer *items) {
-  size_t n = 0;
-  g_async_queue_lock(from);
-  items[n++] = g_async_queue_pop_unlocked(from);
-  while (n < IN_FLIGHT && (items[n] = g_async_queue_try_pop_unlocked(from))) n++;
-  g_async_queue_unlock(from);
-  return n;
+  crew_pool(c, pool_item, l, size->workers);
+  c->wake = wake_new(c->done, line_items, l);
+  return l;
 }
 
 void pool_work_run(void *state, uint64_t ops, peer_sample_t *s) {
-  crew_t *c = state;
-  gpointer items[IN_FLIGHT];
-  uint64_t sent = 0, received = 0, sum = 0;
+  line_t *l = state;
+  l->end = ops;
+  l->sent = l->received = l->sum = 0;
   uint64_t cpu = peer_cpu_ns();
   uint64_t start = peer_now_ns();
-  while (sent < ops && sent < IN_FLIGHT) g_thread_pool_push(c->pool, GSIZE_TO_POINTER(2 * sent++ + 1), NULL);
-  while (received < ops) {
-    size_t n = take_results(c->done, items);
-    received += n;
-    for (size_t i = 0; i < n; i++) {
-      sum += GPOINTER_TO_SIZE(items[i]);
-      if (sent < ops) g_thread_pool_push(c->pool, GSIZE_TO_POINTER(2 * sent++ + 1), NULL);
-    }
-  }
+  line_send(l);
+  g_main_loop_run(l->crew->loop);
   s->amount += peer_now_ns() - start;
   s->cpu_ns += peer_cpu_ns() - cpu;
   s->ops += ops;
-  if (sum != ops * ops) peer_fail("the pool's sum is wrong"); /* 1 + 3 + 5 ... */
+  if (l->sum != ops * ops) peer_fail("the pool's sum is wrong"); /* 1 + 3 + 5 ... */
 }
 
-void pool_work_teardown(void *state) { crew_delete(state); }
+void pool_work_teardown(void *state) {
+  line_t *l = state;
+  crew_delete(l->crew);
+  free(l);
+}

@@ -2,7 +2,9 @@
  *
  * Pipelines by parallel_pipeline, item by item: an item is a number, which TBB carries from filter to filter without
  * allocating for it. Source and sink are serial and in order, as in every pipeline of TBB that reads and writes.
- * A run is one call of parallel_pipeline; the calling thread is one of its workers.
+ * A run is one call of parallel_pipeline; the calling thread is one of its workers. As a flow graph the same costs more
+ * in every row. Chunks of items, filled and emptied by hand in the filters, divide what carrying one costs by their
+ * size, here as with everything that carries items; what is compared is how each carries those it is given.
  */
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/parallel_pipeline.h>
@@ -74,8 +76,7 @@ private:
 
 } // namespace
 
-/* At most so many items are under way. More than a few for each thread, so that nobody waits for the slowest; more than
- * these change nothing. */
+/* At most so many items are under way: from 2 to 32 for each thread make no difference. */
 static size_t tokens_for(unsigned int threads) { return 16 * size_t{threads}; }
 
 row_t *pipeline_squares(const peer_size_t &size) {

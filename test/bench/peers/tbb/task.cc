@@ -2,7 +2,7 @@
  *
  * Jobs and groups. A job is enqueued into an arena of worker threads; what is done comes back to the calling thread,
  * which stands for the loop, through a concurrent_bounded_queue. A group is a task_group, whose wait takes part in the
- * work: its caller is one of the workers.
+ * work: whoever waits is one of the workers.
  */
 #include <oneapi/tbb/concurrent_queue.h>
 #include <oneapi/tbb/global_control.h>
@@ -69,6 +69,13 @@ private:
 };
 
 /* A task_group is made, 100 empty tasks are run, it waits for them and goes. */
+void group_of(size_t tasks) {
+  tbb::task_group group;
+  for (size_t i = 0; i < tasks; i++) group.run([] {});
+  if (group.wait() != tbb::task_group_status::complete) peer_fail("a group was cancelled");
+}
+
+/* The calling thread makes it, waits, and does most of its tasks itself. */
 class groups_t : public row_t {
 public:
   groups_t(size_t tasks, unsigned int threads)
@@ -78,17 +85,40 @@ public:
   void run(uint64_t ops, peer_sample_t &sample) override {
     stopwatch_t watch(sample);
     arena_.execute([this, ops] {
-      for (uint64_t i = 0; i < ops; i++) {
-        tbb::task_group group;
-        for (size_t k = 0; k < tasks_; k++) group.run([] {});
-        if (group.wait() != tbb::task_group_status::complete) peer_fail("a group was cancelled");
-      }
+      for (uint64_t i = 0; i < ops; i++) group_of(tasks_);
     });
     sample.ops += ops;
   }
 
 private:
   size_t tasks_;
+  tbb::global_control control_;
+  tbb::task_arena arena_;
+};
+
+/* As a thread must do that has a loop to go on with: worker threads make it and do its tasks, and say when it is over. */
+class groups_away_t : public row_t {
+public:
+  groups_away_t(size_t tasks, unsigned int workers)
+      : tasks_(tasks), control_(tbb::global_control::max_allowed_parallelism, workers + 1),
+        arena_(static_cast<int>(workers), 0) {}
+
+  void run(uint64_t ops, peer_sample_t &sample) override {
+    stopwatch_t watch(sample);
+    for (uint64_t i = 0; i < ops; i++) {
+      arena_.enqueue([this] {
+        group_of(tasks_);
+        ended_.push(true);
+      });
+      bool ended = false;
+      ended_.pop(ended);
+    }
+    sample.ops += ops;
+  }
+
+private:
+  size_t tasks_;
+  tbb::concurrent_bounded_queue<bool> ended_;
   tbb::global_control control_;
   tbb::task_arena arena_;
 };
@@ -100,3 +130,4 @@ row_t *job_1us(const peer_size_t &size) { return new jobs_t(size.size, size.work
 
 row_t *group_one(const peer_size_t &size) { return new groups_t(size.size, 1); }
 row_t *group_workers(const peer_size_t &size) { return new groups_t(size.size, size.workers); }
+row_t *group_away(const peer_size_t &size) { return new groups_away_t(size.size, size.workers); }

@@ -25,8 +25,8 @@ template <make_t make> constexpr peer_impl_t row(const char *name, const char *i
 constexpr const char *context = "TBB: task_group_context";
 constexpr const char *queue = "TBB: concurrent_bounded_queue";
 constexpr const char *pipeline = "TBB: parallel_pipeline";
-constexpr const char *graph = "TBB: flow graph";
 constexpr const char *group = "TBB: task_group";
+constexpr const char *group_in_arena = "TBB: task_group in a task_arena";
 constexpr const char *arena = "TBB: task_arena, bounded queue";
 
 } // namespace
@@ -52,16 +52,14 @@ const peer_impl_t peer_impls[] = {
     row<pipeline_squares>("pipe-squares-apart", pipeline),
     row<pipeline_squares>("pipe-stages-*", pipeline),
     row<pipeline_work>("pipe-work-1us", pipeline),
-    row<graph_work>("pipe-work-1us", graph),
     row<pipeline_work>("pipe-work-10us", pipeline),
-    row<graph_work>("pipe-work-10us", graph),
     row<pipeline_work>("pipe-workers-*", pipeline),
-    row<graph_work>("pipe-workers-*", graph),
     row<job_empty>("job-64-w1", arena),
     row<job_empty>("job-64-w4", arena),
     row<job_1us>("job-1us-w4", arena),
     row<group_one>("group-loop-100", group),
     row<group_workers>("group-pool-100-w4", group),
+    row<group_away>("group-pool-100-w4", group_in_arena),
     {nullptr, nullptr, nullptr, nullptr, nullptr, 0},
 };
 

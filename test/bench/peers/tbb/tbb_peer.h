@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The peer "TBB": its pipelines, its flow graph, its bounded queue, its task groups and arenas, as its own programs use
- * them.
+ * The peer "TBB": its pipelines, its bounded queue, its task groups, arenas and contexts, as its own programs use them.
  */
 #ifndef UVFLOW_BENCH_TBB_PEER_H
 #define UVFLOW_BENCH_TBB_PEER_H
@@ -37,8 +36,6 @@ private:
 /* pipe.cc: parallel_pipeline. */
 row_t *pipeline_squares(const peer_size_t &size); /* on as many threads as the row has workers */
 row_t *pipeline_work(const peer_size_t &size);
-/* graph.cc: a flow graph. */
-row_t *graph_work(const peer_size_t &size);
 /* chan.cc: concurrent_bounded_queue. */
 row_t *queue_one(const peer_size_t &size);
 row_t *queue_batch(const peer_size_t &size);
@@ -48,6 +45,7 @@ row_t *job_empty(const peer_size_t &size);
 row_t *job_1us(const peer_size_t &size);
 row_t *group_one(const peer_size_t &size);
 row_t *group_workers(const peer_size_t &size);
+row_t *group_away(const peer_size_t &size);
 /* context.cc: task_group_context. */
 row_t *context_cancel(const peer_size_t &size);
 row_t *context_err(const peer_size_t &size);
