@@ -70,9 +70,12 @@ struct uvf__hub_s {
   uint32_t nroots;
   uvf__link_t *owned;    /* handles of the library's that lie elsewhere: uvf__owned_t */
   uint32_t open_handles; /* still to be closed; counts down in the close callbacks */
-  /* any thread */
-  _Atomic(uintptr_t) posts;    /* newest first */
-  _Atomic(int) draining;       /* the loop is about to look at posts again: no wake-up needed */
+  /* any thread; on lines of their own: what the loop counts above changes with every operation */
+  char apart1[64];
+  _Atomic(uintptr_t) posts; /* newest first */
+  _Atomic(int) draining;    /* the loop is about to look at posts again: no wake-up needed */
+  char apart2[64];
+  _Atomic(uint32_t) foreign;   /* contexts claimed by other threads whose end the loop has not carried out */
   _Atomic(uint32_t) refs;      /* the handles, every root in memory, a thread in the middle of a post */
   uv_mutex_t gate;             /* guards `closed` against uv_async_send; after close, everything */
   _Atomic(uint32_t) nsleepers; /* threads blocked under a context of this hub */
@@ -107,6 +110,12 @@ void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
  * the loop. */
 uvf__hub_t *uvf__hub_find(const uv_loop_t *loop);
 uvf__hub_t *uvf__hub_here(const uv_loop_t *loop);
+
+/* 0: whatever is over on this hub, its loop has ended, or is ending now: the state of an operation tells. Spares a pool
+ * thread the context's line, which the loop writes with every operation under it. Any thread. */
+static inline int uvf__hub_foreign(uvf__hub_t *hub) {
+  return UVF__UNLIKELY(atomic_load_explicit(&hub->foreign, memory_order_acquire) != 0);
+}
 
 static inline int uvf__on_loop(uvf__hub_t *hub) {
   return UVF__LIKELY(atomic_load_explicit(&hub->thread, memory_order_relaxed) == uvf__thread());

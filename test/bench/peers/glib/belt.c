@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "glib_peer.h"
 
-/* Who waits looks again so many times, letting others run, before it sleeps: being woken takes longer. Half of what
- * this machine and that take is saved so; GAsyncQueue and GCond themselves sleep at once. */
+/* Whoever waits looks again so many times, letting others run, before it sleeps: GAsyncQueue and GCond sleep at once,
+ * and being woken for every half of 128 items is most of what an item costs then. */
 #define LOOKS 100
 
 void belt_open(belt_t *b, size_t senders) {

@@ -186,8 +186,8 @@ FLOW(chan_threads, 1, 1, 1)
 
 /* --- both ends on one loop ---------------------------------------------------------------------------------------- */
 
-/* The producer pushes until 128 items are there; the source's callback takes them and lets it go on. The queue could
- * be shared with other threads, as our channel can. Nothing needs to be woken: the flag says that there is something. */
+/* The producer pushes until 128 items are there; the source's callback takes them and lets it go on. The queue could be
+ * shared with other threads, as our channel can. The loop need not be woken: the flag says that there is something. */
 typedef struct hop_s {
   GMainLoop *loop;
   GAsyncQueue *queue;

@@ -3,8 +3,6 @@
  * Contexts as GLib's programs have them: a GCancellable that is cancelled with its parent, by a handler there, and a
  * timeout source of the main context that cancels it when the time is over.
  */
-#include <malloc.h>
-
 #include "glib_peer.h"
 
 typedef struct ctx_s {
@@ -13,7 +11,7 @@ typedef struct ctx_s {
   GSource *timeout;
 } ctx_t;
 
-static void on_parent(GCancellable *parent, gpointer child) {
+void cancel_child(GCancellable *parent, gpointer child) {
   (void)parent;
   g_cancellable_cancel(child);
 }
@@ -26,7 +24,7 @@ static gboolean on_timeout(gpointer cancellable) {
 
 static inline void ctx_open(ctx_t *c, GCancellable *parent) {
   c->cancellable = g_cancellable_new();
-  c->handler = g_cancellable_connect(parent, G_CALLBACK(on_parent), c->cancellable, NULL);
+  c->handler = g_cancellable_connect(parent, G_CALLBACK(cancel_child), c->cancellable, NULL);
 }
 
 static inline void ctx_open_timeout(ctx_t *c, GCancellable *parent) {
@@ -97,7 +95,7 @@ void cancel_plain_run(void *state, uint64_t ops, peer_sample_t *s) {
   uint64_t start = peer_now_ns();
   for (uint64_t i = 0; i < ops; i++) {
     GCancellable *child = g_cancellable_new();
-    gulong handler = g_signal_connect(state, "cancelled", G_CALLBACK(on_parent), child);
+    gulong handler = g_signal_connect(state, "cancelled", G_CALLBACK(cancel_child), child);
     g_cancellable_cancel(child);
     g_signal_handler_disconnect(state, handler);
     g_object_unref(child);
@@ -124,7 +122,7 @@ static ring_t *ring_new(const peer_size_t *size) {
   r->root = g_cancellable_new();
   r->n = size->size ? size->size : 1;
   r->ctx = peer_alloc(r->n, sizeof(*r->ctx));
-  r->seed = UINT64_C(0x9e3779b97f4a7c15);
+  r->seed = PEER_SEED;
   return r;
 }
 
@@ -172,10 +170,7 @@ void random_one_run(void *state, uint64_t ops, peer_sample_t *s) {
   ring_t *r = state;
   uint64_t start = peer_now_ns();
   for (uint64_t i = 0; i < ops; i++) {
-    r->seed ^= r->seed << 13;
-    r->seed ^= r->seed >> 7;
-    r->seed ^= r->seed << 17;
-    ring_replace(r, (size_t)(r->seed % r->n));
+    ring_replace(r, peer_random(&r->seed, r->n));
     turn_if_due(i);
   }
   s->amount += peer_now_ns() - start;
@@ -186,11 +181,6 @@ void random_one_teardown(void *state) { ring_delete(state); }
 
 /* --- what they hold ----------------------------------------------------------------------------------------------- */
 
-static uint64_t allocated(void) {
-  struct mallinfo2 m = mallinfo2();
-  return (uint64_t)m.uordblks + (uint64_t)m.hblkhd;
-}
-
 /* What malloc counts as handed out, before and after: its own 8 bytes and rounding a block are in it, the array of
  * pointers that the program itself holds is not. */
 void *bytes_setup(const peer_size_t *size) { return ring_new(size); }
@@ -198,10 +188,10 @@ void *bytes_setup(const peer_size_t *size) { return ring_new(size); }
 void bytes_run(void *state, uint64_t ops, peer_sample_t *s) {
   ring_t *r = state;
   (void)ops;
-  uint64_t before = allocated();
+  uint64_t before = peer_allocated();
   ring_fill(r);
   g_main_context_iteration(NULL, FALSE);
-  s->amount += allocated() - before;
+  s->amount += peer_allocated() - before;
   s->ops += r->n;
 }
 

@@ -8,7 +8,7 @@
 
 #include <gio/gio.h>
 
-#include "peer.h"
+#include "peer_work.h"
 
 #define HOUR_MS 3600000U
 /* What waits for the loop is paid too, where an operation never needs it: one turn for so many operations. */
@@ -17,6 +17,9 @@
 static inline void turn_if_due(uint64_t i) {
   if (i % TURN_EVERY == TURN_EVERY - 1) g_main_context_iteration(NULL, FALSE);
 }
+
+/* Handler of a parent's "cancelled": how a GCancellable becomes another's child (context.c). */
+void cancel_child(GCancellable *parent, gpointer child);
 
 /* --- a bounded hand-over between threads (belt.c) ----------------------------------------------------------------- */
 

@@ -35,14 +35,9 @@ static void team_delete(team_t *t) {
   free(t);
 }
 
-static void on_root(GCancellable *root, gpointer child) {
-  (void)root;
-  g_cancellable_cancel(child);
-}
-
 static void group_open(team_t *t) {
   t->cancellable = g_cancellable_new();
-  t->handler = g_cancellable_connect(t->root, G_CALLBACK(on_root), t->cancellable, NULL);
+  t->handler = g_cancellable_connect(t->root, G_CALLBACK(cancel_child), t->cancellable, NULL);
   t->running = (gint)t->n;
 }
 

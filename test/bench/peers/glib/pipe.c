@@ -111,16 +111,6 @@ static void source(pipe_t *p, uint64_t ops) {
   for (size_t i = 0; i < p->workers; i++) belt_send(&to, END);
 }
 
-static uint64_t expected(const pipe_t *p, uint64_t ops) {
-  uint64_t sum = 0;
-  for (uint64_t i = 0; i < ops; i++) {
-    uint64_t number = 2 * i + 1;
-    for (size_t k = 0; k < p->squares; k++) number *= number;
-    sum += number;
-  }
-  return sum;
-}
-
 /* Queues and threads are made and ended in it, as starting a run is in ours. */
 static void pipe_run(pipe_t *p, uint64_t ops, peer_sample_t *s) {
   GThread *threads[MAX_THREADS];
@@ -141,7 +131,7 @@ static void pipe_run(pipe_t *p, uint64_t ops, peer_sample_t *s) {
   s->amount += peer_now_ns() - start;
   s->cpu_ns += peer_cpu_ns() - cpu;
   s->ops += ops;
-  if (p->sum != expected(p, ops)) peer_fail("the pipeline's sum is wrong");
+  if (p->sum != peer_sum_of(ops, p->squares)) peer_fail("the pipeline's sum is wrong");
 }
 
 static pipe_t *pipe_new(size_t squares, uint64_t ns, size_t workers, size_t batch) {

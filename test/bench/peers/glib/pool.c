@@ -29,11 +29,6 @@ typedef struct crew_s {
   uint64_t running;
 } crew_t;
 
-static void spin(uint64_t ns) {
-  uint64_t from = peer_now_ns();
-  while (peer_now_ns() - from < ns) {}
-}
-
 static crew_t *crew_new(size_t in_flight, uint64_t spin_ns) {
   crew_t *c = peer_alloc(1, sizeof(*c));
   c->n = in_flight;
@@ -92,7 +87,7 @@ static void crew_run(crew_t *c, uint64_t ops, peer_sample_t *s) {
 static void pool_job(gpointer item, gpointer data) {
   crew_t *c = data;
   if (g_cancellable_is_cancelled(c->cancellable)) peer_fail("cancelled");
-  if (c->spin_ns) spin(c->spin_ns);
+  if (c->spin_ns) peer_spin_clock(c->spin_ns);
   g_async_queue_push(c->done, item);
   wake_loop(c->wake);
 }
@@ -125,7 +120,7 @@ static void task_job(GTask *task, gpointer source, gpointer data, GCancellable *
   slot_t *slot = data;
   (void)source;
   (void)cancellable;
-  if (slot->one.crew->spin_ns) spin(slot->one.crew->spin_ns);
+  if (slot->one.crew->spin_ns) peer_spin_clock(slot->one.crew->spin_ns);
   g_task_return_boolean(task, TRUE);
 }
 
@@ -214,7 +209,7 @@ void pool_work_run(void *state, uint64_t ops, peer_sample_t *s) {
   s->amount += peer_now_ns() - start;
   s->cpu_ns += peer_cpu_ns() - cpu;
   s->ops += ops;
-  if (l->sum != ops * ops) peer_fail("the pool's sum is wrong"); /* 1 + 3 + 5 ... */
+  if (l->sum != peer_sum_of(ops, 0)) peer_fail("the pool's sum is wrong");
 }
 
 void pool_work_teardown(void *state) {

@@ -13,11 +13,6 @@ typedef struct tree_s {
   size_t depth; /* of a chain */
 } tree_t;
 
-static void on_parent(GCancellable *parent, gpointer child) {
-  (void)parent;
-  g_cancellable_cancel(child);
-}
-
 static tree_t *tree_new(size_t n, size_t depth) {
   tree_t *t = peer_alloc(1, sizeof(*t));
   t->n = n;
@@ -39,7 +34,7 @@ static void children_round(tree_t *t, int with_free, peer_sample_t *s) {
   GCancellable *top = g_cancellable_new();
   for (size_t i = 0; i < t->n; i++) {
     t->node[i] = g_cancellable_new();
-    g_cancellable_connect(top, G_CALLBACK(on_parent), t->node[i], NULL);
+    g_cancellable_connect(top, G_CALLBACK(cancel_child), t->node[i], NULL);
   }
   g_main_context_iteration(NULL, FALSE);
   uint64_t start = peer_now_ns();
@@ -92,7 +87,7 @@ void chain_run(void *state, uint64_t ops, peer_sample_t *s) {
   for (uint64_t done = 0; done < ops; done += t->n) {
     for (size_t i = 0; i < t->n; i++) {
       t->node[i] = g_cancellable_new();
-      if (i % t->depth) g_cancellable_connect(t->node[i - 1], G_CALLBACK(on_parent), t->node[i], NULL);
+      if (i % t->depth) g_cancellable_connect(t->node[i - 1], G_CALLBACK(cancel_child), t->node[i], NULL);
     }
     g_main_context_iteration(NULL, FALSE);
     uint64_t start = peer_now_ns();

@@ -8,12 +8,11 @@
  * An nng_aio may be used again, so each row has two: one that is made and freed every time, as a context is, and one
  * that is kept, which is what nng's own programs do where they know how many they need.
  */
-#include <malloc.h>
 #include <stdlib.h>
 
 #include <nng/nng.h>
 
-#include "peer.h"
+#include "peer_work.h"
 
 #define HOUR_MS 3600000
 
@@ -42,7 +41,7 @@ static ring_t *ring_new(const peer_size_t *size) {
   ring_t *r = peer_alloc(1, sizeof(*r));
   r->n = size->size ? size->size : 1;
   r->aio = peer_alloc(r->n, sizeof(*r->aio));
-  r->seed = UINT64_C(0x9e3779b97f4a7c15);
+  r->seed = PEER_SEED;
   return r;
 }
 
@@ -162,12 +161,7 @@ static inline size_t next_oldest(ring_t *r) {
   return i;
 }
 
-static inline size_t next_random(ring_t *r) {
-  r->seed ^= r->seed << 13;
-  r->seed ^= r->seed >> 7;
-  r->seed ^= r->seed << 17;
-  return (size_t)(r->seed % r->n);
-}
+static inline size_t next_random(ring_t *r) { return peer_random(&r->seed, r->n); }
 
 #define REPLACE(id, which, how)                                                                                        \
   static void id(void *state, uint64_t ops, peer_sample_t *s) {                                                        \
@@ -187,11 +181,6 @@ REPLACE(random_kept_run, next_random, replace_kept)
 
 /* --- bytes -------------------------------------------------------------------------------------------------------- */
 
-static uint64_t allocated(void) {
-  struct mallinfo2 m = mallinfo2();
-  return (uint64_t)m.uordblks + (uint64_t)m.hblkhd;
-}
-
 static void *bytes_setup(const peer_size_t *size) { return ring_new(size); }
 
 /* What malloc counts as handed out, before and after: its own 8 bytes and rounding a block are in it. */
@@ -199,9 +188,9 @@ static void bytes_run(void *state, uint64_t ops, peer_sample_t *s) {
   ring_t *r = state;
   (void)ops;
   nng_aio_free(aio_new()); /* nng's threads are started with the first */
-  uint64_t before = allocated();
+  uint64_t before = peer_allocated();
   ring_fill(r);
-  s->amount += allocated() - before;
+  s->amount += peer_allocated() - before;
   s->ops += r->n;
 }
 

@@ -31,7 +31,7 @@ public:
       arena_.execute([this] { tbb::parallel_pipeline(tokens_, chain()); });
     }
     sample.ops += ops;
-    if (sum_ != expected(ops)) peer_fail("the pipeline's sum is wrong");
+    if (sum_ != peer_sum_of(ops, squares_)) peer_fail("the pipeline's sum is wrong");
   }
 
 private:
@@ -52,16 +52,6 @@ private:
     }
     return gen &
            tbb::make_filter<uint64_t, void>(tbb::filter_mode::serial_out_of_order, [this](uint64_t n) { sum_ += n; });
-  }
-
-  uint64_t expected(uint64_t ops) const {
-    uint64_t sum = 0;
-    for (uint64_t i = 0; i < ops; i++) {
-      uint64_t n = 2 * i + 1;
-      for (size_t k = 0; k < squares_; k++) n *= n;
-      sum += n;
-    }
-    return sum;
   }
 
   size_t squares_;

@@ -20,12 +20,6 @@ struct alignas(128) slot_t {
   uint64_t done = 0;
 };
 
-void work(uint64_t spin_ns) {
-  if (!spin_ns) return;
-  uint64_t from = peer_now_ns();
-  while (peer_now_ns() - from < spin_ns) {}
-}
-
 class jobs_t : public row_t {
 public:
   jobs_t(size_t in_flight, unsigned int workers, uint64_t spin_ns)
@@ -55,7 +49,7 @@ public:
 private:
   void start(slot_t *slot) {
     arena_.enqueue([this, slot] {
-      work(spin_ns_);
+      if (spin_ns_) peer_spin_clock(spin_ns_);
       slot->done++;
       ended_.push(slot);
     });
@@ -96,7 +90,7 @@ private:
   tbb::task_arena arena_;
 };
 
-/* As a thread must do that has a loop to go on with: worker threads make it and do its tasks, and say when it is over. */
+/* As it is for a thread that has a loop to go on with: workers make it, do its tasks, and say when it is over. */
 class groups_away_t : public row_t {
 public:
   groups_away_t(size_t tasks, unsigned int workers)

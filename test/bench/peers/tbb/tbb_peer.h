@@ -5,7 +5,7 @@
 #ifndef UVFLOW_BENCH_TBB_PEER_H
 #define UVFLOW_BENCH_TBB_PEER_H
 
-#include "peer.h"
+#include "peer_work.h"
 
 /* What a row does: made when it is set up, run again and again. */
 class row_t {
