@@ -162,6 +162,15 @@ UVF_EXTERN void uvf_ctx_cancel_cause(uvf_ctx_t *ctx, int cause, void *data);
 /* 0 while live, then UV_ECANCELED or UV_ETIMEDOUT. One load. NULL: UV_EINVAL. */
 UVF_EXTERN int uvf_ctx_err(const uvf_ctx_t *ctx);
 
+/* Private: the same without a call, for loops that ask often: a context begins with its err. */
+#if defined(__GNUC__)
+static inline int uvf__ctx_err_here(const uvf_ctx_t *ctx) {
+  int err = ctx ? __atomic_load_n((const int32_t *)(const void *)ctx, __ATOMIC_ACQUIRE) : UV_EINVAL;
+  return err > 0 ? 0 : err; /* above 0: being ended */
+}
+#define uvf_ctx_err(ctx) uvf__ctx_err_here(ctx)
+#endif
+
 /* Why it is over: the code given to the cancel or deadline that ended it or an ancestor; UV_ECANCELED or UV_ETIMEDOUT
  * where none was given; UV_ESHUTDOWN when the root was closed; 0 while live. *data, if data is not NULL, gets the
  * pointer that came with it, or NULL. */

@@ -68,13 +68,16 @@ static inline int uvf__u32_claim(uint32_t *p, uint32_t from, uint32_t to) {
   return atomic_compare_exchange_strong_explicit((uvf__au32 *)p, &from, to, memory_order_acq_rel, memory_order_acquire);
 }
 
+/* Of what every call or callback reads of its thread: where it lies is known when the library is loaded. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(_WIN32) && !defined(__APPLE__)
+#define UVF__TLS_QUICK __attribute__((tls_model("initial-exec")))
+#else
+#define UVF__TLS_QUICK
+#endif
+
 /* A thread is known by a number of its own, which no later thread gets again (an address of a thread-local would be: a
  * new thread often has the stack of one that is gone). */
-#if (defined(__GNUC__) || defined(__clang__)) && !defined(_WIN32) && !defined(__APPLE__)
-extern _Thread_local uintptr_t uvf__thread_number __attribute__((tls_model("initial-exec")));
-#else
-extern _Thread_local uintptr_t uvf__thread_number;
-#endif
+extern _Thread_local uintptr_t uvf__thread_number UVF__TLS_QUICK;
 uintptr_t uvf__thread_new(void);
 
 static inline uintptr_t uvf__thread(void) {

@@ -169,7 +169,7 @@ int uvf_ctx_without_cancel(uvf_ctx_t *parent, uvf_ctx_t **out) {
 
 /* --- questions -------------------------------------------------------------------------------- */
 
-int uvf_ctx_err(const uvf_ctx_t *ctx) { return UVF__LIKELY(ctx != NULL) ? uvf__ctx_err(ctx) : UV_EINVAL; }
+int(uvf_ctx_err)(const uvf_ctx_t *ctx) { return UVF__LIKELY(ctx != NULL) ? uvf__ctx_err(ctx) : UV_EINVAL; }
 
 int uvf_ctx_cause(const uvf_ctx_t *ctx, void **data) {
   int over = ctx != NULL && uvf__ctx_err(ctx) != 0;

@@ -65,6 +65,7 @@ struct uvf_ctx_s {
   const char *name;
 };
 
+_Static_assert(offsetof(uvf_ctx_t, err) == 0, "the public header reads err there");
 #if UINTPTR_MAX == UINT64_MAX
 _Static_assert(sizeof(uvf_ctx_t) == 128, "a context is two cache lines");
 #endif

@@ -77,7 +77,7 @@ int uvf__op_remove(uvf_op_t *op);
 void uvf__op_retire(uvf_ctx_t *ctx);
 
 /* The operation whose callback this thread is in. */
-extern _Thread_local uvf_op_t *uvf__op_current;
+extern _Thread_local uvf_op_t *uvf__op_current UVF__TLS_QUICK;
 
 /* For an operation that calls back more than once: after deliver() has begun, makes it PENDING again under its context.
  * 0, or the err of the context, which is over: then nothing was done. Loop thread. */

@@ -11,19 +11,24 @@
 #define ROW_ELAPSED(row, name, id)                                                                                     \
   { row, "GLib: " name, id##_setup, id##_run, id##_teardown, PEER_ELAPSED }
 
-#define TIMEOUT "GCancellable, GSource"
+#define SOURCE "GCancellable, a GSource each"
+#define SEQUENCE "GCancellable, a GSequence"
 #define QUEUE "GAsyncQueue, GSource"
 #define THREADS "threads, GAsyncQueue"
 #define THREADS_64 "threads, GAsyncQueue, 64 at once"
 #define THREADS_16 "threads, GAsyncQueue, 16 at once"
 
 const peer_impl_t peer_impls[] = {
-    ROW("timeout", TIMEOUT, timeout),
-    ROW("rotate-*", TIMEOUT, rotate),
-    ROW("random-1m", TIMEOUT, random_one),
+    ROW("timeout", SOURCE, source_timeout),
+    ROW("timeout", SEQUENCE, sequence_timeout),
+    ROW("rotate-*", SOURCE, source_rotate),
+    ROW("rotate-*", SEQUENCE, sequence_rotate),
+    ROW("random-1m", SOURCE, source_random),
+    ROW("random-1m", SEQUENCE, sequence_random),
     ROW("cancel", "GCancellable", cancel),
     ROW("cancel", "GCancellable, g_signal_connect", cancel_plain),
-    ROW("bytes", TIMEOUT, bytes),
+    ROW("bytes", SOURCE, source_bytes),
+    ROW("bytes", SEQUENCE, sequence_bytes),
     ROW("err", "g_cancellable_is_cancelled", err),
     ROW_ELAPSED("children", "GCancellable", children),
     ROW_ELAPSED("children-1k", "GCancellable", children),

@@ -81,14 +81,18 @@ void wake_delete(wake_t *w);
   void id##_run(void *state, uint64_t ops, peer_sample_t *s);                                                          \
   void id##_teardown(void *state);
 
-IMPL(timeout)      /* context.c */
-IMPL(rotate)       /* context.c */
-IMPL(random_one)   /* context.c */
-IMPL(cancel)       /* context.c */
-IMPL(cancel_plain) /* context.c */
-IMPL(err)          /* context.c */
-IMPL(bytes)        /* context.c */
-IMPL(children)     /* tree.c */
+IMPL(cancel) /* context.c */
+IMPL(cancel_plain)
+IMPL(err)
+IMPL(source_timeout) /* timeout.c */
+IMPL(source_rotate)
+IMPL(source_random)
+IMPL(source_bytes)
+IMPL(sequence_timeout)
+IMPL(sequence_rotate)
+IMPL(sequence_random)
+IMPL(sequence_bytes)
+IMPL(children) /* tree.c */
 IMPL(children_free)
 IMPL(chain)
 IMPL(chan_loop) /* chan.c */

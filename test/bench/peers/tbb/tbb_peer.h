@@ -33,9 +33,11 @@ private:
 
 /* --- what makes them ---------------------------------------------------------------------------------------------- */
 
-/* pipe.cc: parallel_pipeline. */
-row_t *pipeline_squares(const peer_size_t &size); /* on as many threads as the row has workers */
+/* pipe.cc: parallel_pipeline on as many threads as the row has workers; in arrays of so many. */
+row_t *pipeline_squares(const peer_size_t &size);
+row_t *pipeline_squares_64(const peer_size_t &size);
 row_t *pipeline_work(const peer_size_t &size);
+row_t *pipeline_work_16(const peer_size_t &size);
 /* chan.cc: concurrent_bounded_queue. */
 row_t *queue_one(const peer_size_t &size);
 row_t *queue_batch(const peer_size_t &size);
