@@ -22,6 +22,18 @@
  *    runs must not run inside a cancel. A blocked thread relies on its caller's.
  *
  * The lock is a leaf (wait.h): it is released before anybody is told or any drop function is called.
+ *
+ * Where the 9 ns of a hop on one loop go (row chan-loop of the bench, by a profile):
+ *
+ *   5    taking the lock for the send, a compare-and-swap; the receiver takes it once for up to 64 items
+ *   1.5  the rest of the send: the ring, nobody waits, nobody is to be told
+ *   1    the receiver: the copy out of the ring, its callback's call
+ *   0.5  waking each other up, spread over a ring's worth of items
+ *   1    the bench: numbers made and checked
+ *
+ * Between two threads it is 25 to 35, and what is added is lines that change processors: the ring's, eight items each,
+ * asked for ahead (ring_put); the channel's own, at every look of the receiver (uvf__chan_linger looks seldom) and
+ * every time it takes (all in one run).
  */
 #include "chan/chan.h"
 

@@ -11,6 +11,16 @@
  * 3. What is emitted stays in the chunk until its calls are over: so a stage never waits for another inside a call.
  *    `ready` says how much of it others may send on meanwhile (under the pipeline's lock, under which `out` is
  *    replaced, too).
+ *
+ * Where the 12 ns of an item go that runs through a source and three stages on one worker, 3 ns a stage (row
+ * pipe-squares of the bench, by a profile):
+ *
+ *   5.5  the calls (pull, work_as): taking the entry, is anything closed or over, what was returned, publishing it
+ *   2.5  uvf_emit: into the chunk's output
+ *   1.5  the user's four functions
+ *   1    reading the clock, once a row of calls
+ *   1    chunks: made, handed on, settled, each for up to some hundred items, under the lock; copying what is sent on
+ *   0.5  the bench's own sum to compare with
  */
 #include <string.h>
 

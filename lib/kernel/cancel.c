@@ -136,6 +136,11 @@ static inline int sweep_on(sweep_t *sweep) {
   return 0;
 }
 
+/* What lies some steps further in the same direction: a guess, which costs nothing if it is wrong. */
+static inline void prefetch_beyond(const void *before, const void *now) {
+  UVF__PREFETCH((const void *)((uintptr_t)now + PREFETCH_AHEAD * ((uintptr_t)now - (uintptr_t)before)));
+}
+
 /* In a sweep: claims it, if nobody has, for the end of the one above, whose err is given. */
 static inline void sweep_claim(uvf_ctx_t *ctx, const uvf_ctx_t *above, int err) {
   if (UVF__UNLIKELY(atomic_load_explicit(&ctx->err, memory_order_acquire) != 0)) return;
@@ -160,7 +165,7 @@ static void end_leaves(sweep_t *sweep, uvf_ctx_t *n) {
   do {
     uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(link, uvf__node_t, link), uvf_ctx_t, node);
     link = link->next;
-    UVF__PREFETCH((const void *)((uintptr_t)link + PREFETCH_AHEAD * ((uintptr_t)link - (uintptr_t)&child->node.link)));
+    prefetch_beyond(&child->node.link, link);
     sweep_claim(child, n, err);
     child->node.flags |= UVF__CTX_OVER;
     child->node.link.prev = NULL;

@@ -14,6 +14,19 @@
  *    links.
  * 5. No user code runs here but the free function of a value, from the loop (bury) or, after close, in the last
  *    release (hub.c).
+ *
+ * Where the 48 ns of a with_timeout, its cancel and its release go (row timeout of the bench, by a profile; the same
+ * with 1,000,000 outstanding):
+ *
+ *   22    reading the clock, once, in with_timeout; what that takes is the machine's
+ *    4.5  cancel: the claim, a compare-and-swap of err that another thread might win
+ *    4.5  release: the subtraction from refs that another thread might make at the same time
+ *    7.5  with_timeout: a block from the slab, its fields, the parent's list, arming (some 2 of them) in the wheel
+ *    3.5  the rest of cancel: out of the wheel and the list
+ *    3    the rest of release: the block goes back
+ *    3    the bench's loop, and its turn of the event loop after every 256
+ *
+ * with_cancel is the same without clock and wheel: 22. Both locked instructions are the price of "any thread".
  */
 #include "kernel/context.h"
 #include "kernel/wait.h"

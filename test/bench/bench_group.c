@@ -189,7 +189,6 @@ const bench_row_t bench_group_rows[] = {
      .what = POOL_WHAT,
      .impls = {&ours_on_pool, &raw_on_pool},
      .size = 100,
-     .workers = 4,
-     .flags = BENCH_SIDE},
+     .workers = 4},
     {.name = NULL},
 };

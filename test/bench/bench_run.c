@@ -31,7 +31,7 @@ typedef struct lane_s {
   void *state;
   const char *name;
   bench_peer_run_t *peer;
-  uint64_t ops; /* handed to one call of run: some twentieth of a sample */
+  uint64_t ops; /* handed to one call of run: some fifth of a sample */
   double figure[MAX_SAMPLES];
   double cpu[MAX_SAMPLES];
 } lane_t;
@@ -57,14 +57,14 @@ static uint64_t run_more(const bench_row_t *row, const lane_t *lane, bench_sampl
   return row->flags & BENCH_ELAPSED ? uv_hrtime() - start : s->amount - amount;
 }
 
-/* Finds how many operations fill a twentieth of a sample, and goes on for a third of one. */
+/* Finds how many operations fill a fifth of a sample, and goes on for a third of one. */
 static void warm_up(const bench_row_t *row, lane_t *lane, const plan_t *p) {
   bench_sample_t s = {0};
   uint64_t spent = 0;
   for (;;) {
     uint64_t took = run_more(row, lane, &s);
     spent += took;
-    if (took < p->sample_ns / 20) {
+    if (took < p->sample_ns / 5) {
       lane->ops *= 2;
     } else if (spent >= p->sample_ns / 3) {
       return;

@@ -63,7 +63,7 @@ uint64_t peer_turns_for(uint64_t ns) {
 typedef struct task_s {
   const peer_impl_t *impl;
   void *state;
-  uint64_t ops; /* handed to one call of run: some twentieth of a sample */
+  uint64_t ops; /* handed to one call of run: some fifth of a sample */
   uint64_t sample_ns;
   int once;
 } task_t;
@@ -82,7 +82,7 @@ static void warm_up(task_t *t) {
   for (;;) {
     uint64_t took = run_more(t, &s);
     spent += took;
-    if (took < t->sample_ns / 20) {
+    if (took < t->sample_ns / 5) {
       t->ops *= 2;
     } else if (spent >= t->sample_ns / 3) {
       return;

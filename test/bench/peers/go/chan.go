@@ -29,7 +29,7 @@ var chanImpls = []impl{
 	{row: "chan-3-loop", name: "Go: select with ctx.Done()", setup: someSenders(sendSelect)},
 	{row: "chan-producers-*", name: "Go: chan", setup: someSenders(sendPlain)},
 	{row: "chan-producers-*", name: "Go: select with ctx.Done()", setup: someSenders(sendSelect)},
-	{row: "chan-thread-loop-batch", name: "Go: chan of arrays", setup: arraysSetup},
+	{row: "chan-thread-blocks", name: "Go: chan of arrays", setup: arraysSetup},
 }
 
 // --- item by item ----------------------------------------------------------------------------------------------------
@@ -121,11 +121,11 @@ type array struct {
 }
 
 // The sender fills an array and sends it as a whole, which is one hop for 64 items; the receiver checks each item and
-// puts the array back into a pool. The channel has room for two arrays, which is as many items as ours has room for.
+// puts the array back into a pool. The size is how many arrays the channel has room for.
 func arraysSetup(size, _ int) runner {
 	f := &flow{ctx: newRoot().ctx}
 	pool := &sync.Pool{New: func() any { return new(array) }}
-	full := make(chan *array, size/chanBatch)
+	full := make(chan *array, size)
 	begin := make(chan uint64, 1)
 	go func() {
 		var number uint64

@@ -134,7 +134,7 @@ func turnsFor(ns uint64) uint64 {
 
 type task struct {
 	run    runner
-	ops    uint64 // handed to one call of run: some twentieth of a sample
+	ops    uint64 // handed to one call of run: some fifth of a sample
 	length uint64 // of a sample, ns
 	once   bool
 }
@@ -152,7 +152,7 @@ func (t *task) warmUp() {
 	for {
 		took := t.runMore(&s)
 		spent += took
-		if took < t.length/20 {
+		if took < t.length/5 {
 			t.ops *= 2
 		} else if spent >= t.length/3 {
 			return

@@ -15,13 +15,11 @@ var pipeImpls = []impl{
 	{row: "pipe-squares", name: "Go: chan", setup: squares(plainSquares)},
 	{row: "pipe-squares", name: "Go: chan, GOMAXPROCS(1)", setup: oneThread(squares(plainSquares))},
 	{row: "pipe-squares", name: "Go: select with ctx.Done()", setup: squares(selectSquares)},
-	{row: "pipe-squares", name: "Go: 64 at once", setup: squares(arraySquares)},
+	{row: "pipe-squares-blocks", name: "Go: chan of arrays", setup: squares(arraySquares)},
 	{row: "pipe-squares-apart", name: "Go: chan", setup: squares(plainSquares)},
 	{row: "pipe-squares-apart", name: "Go: select with ctx.Done()", setup: squares(selectSquares)},
-	{row: "pipe-squares-apart", name: "Go: 64 at once", setup: squares(arraySquares)},
 	{row: "pipe-stages-*", name: "Go: chan", setup: squares(plainSquares)},
 	{row: "pipe-stages-*", name: "Go: chan, GOMAXPROCS(1)", setup: oneThread(squares(plainSquares))},
-	{row: "pipe-stages-*", name: "Go: 64 at once", setup: squares(arraySquares)},
 }
 
 // A pipeline with so many stages that square: it carries n items and returns what they add up to.
@@ -145,7 +143,7 @@ func selectSquares(root context.Context, stages int, n uint64) uint64 {
 var pipeArrays = sync.Pool{New: func() any { return new(array) }}
 
 func generateArrays(n uint64) <-chan *array {
-	out := make(chan *array, pipeCapacity/chanBatch)
+	out := make(chan *array, pipeCapacity)
 	go func() {
 		defer close(out)
 		for i := uint64(0); i < n; {
@@ -161,7 +159,7 @@ func generateArrays(n uint64) <-chan *array {
 }
 
 func squareArrays(in <-chan *array) <-chan *array {
-	out := make(chan *array, pipeCapacity/chanBatch)
+	out := make(chan *array, pipeCapacity)
 	go func() {
 		defer close(out)
 		for a := range in {

@@ -15,12 +15,12 @@ const workBatch = 16
 var workImpls = []impl{
 	{row: "pipe-work-1us", name: "Go: chan", setup: works(plainWork)},
 	{row: "pipe-work-1us", name: "Go: select with ctx.Done()", setup: works(selectWork)},
-	{row: "pipe-work-1us", name: "Go: 16 at once", setup: works(arrayWork)},
+	{row: "pipe-work-1us", name: "floor: Go, 16 at once by hand", setup: works(arrayWork)},
 	{row: "pipe-work-10us", name: "Go: chan", setup: works(plainWork)},
 	{row: "pipe-work-10us", name: "Go: select with ctx.Done()", setup: works(selectWork)},
-	{row: "pipe-work-10us", name: "Go: 16 at once", setup: works(arrayWork)},
+	{row: "pipe-work-10us", name: "floor: Go, 16 at once by hand", setup: works(arrayWork)},
 	{row: "pipe-workers-*", name: "Go: chan", setup: works(plainWork)},
-	{row: "pipe-workers-*", name: "Go: 16 at once", setup: works(arrayWork)},
+	{row: "pipe-workers-*", name: "floor: Go, 16 at once by hand", setup: works(arrayWork)},
 	{row: "pipe-ordered-1us", name: "Go: a chan for each result", setup: works(orderedWork)},
 }
 

@@ -105,8 +105,8 @@ private:
 
 class batches_t : public flow_t {
 public:
-  batches_t() : flow_t(1) {
-    queue_.set_capacity(capacity / batch_size);
+  explicit batches_t(size_t arrays) : flow_t(1) {
+    queue_.set_capacity(static_cast<std::ptrdiff_t>(arrays));
     start();
   }
 
@@ -136,6 +136,6 @@ private:
 
 row_t *queue_one(const peer_size_t &) { return new items_t(1); }
 
-row_t *queue_batch(const peer_size_t &) { return new batches_t; }
+row_t *queue_batch(const peer_size_t &size) { return new batches_t(size.size); }
 
 row_t *queue_senders(const peer_size_t &size) { return new items_t(size.size); }

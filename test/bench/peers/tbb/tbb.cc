@@ -27,7 +27,7 @@ constexpr const char *queue = "TBB: concurrent_bounded_queue";
 constexpr const char *queue_of_arrays = "TBB: bounded queue of arrays";
 constexpr const char *pipeline = "TBB: parallel_pipeline";
 constexpr const char *pipeline_64 = "TBB: parallel_pipeline, 64 at once";
-constexpr const char *pipeline_16 = "TBB: parallel_pipeline, 16 at once";
+constexpr const char *pipeline_16 = "floor: TBB, 16 at once by hand";
 constexpr const char *group = "TBB: task_group";
 constexpr const char *group_in_arena = "TBB: task_group in a task_arena";
 constexpr const char *arena = "TBB: task_arena, bounded queue";
@@ -47,16 +47,14 @@ const peer_impl_t peer_impls[] = {
     row<context_chain>("chain-1k", context, PEER_ELAPSED),
     row<context_chain>("chain-10k", context, PEER_ELAPSED),
     row<queue_one>("chan-thread-loop", queue),
-    row<queue_batch>("chan-thread-loop-batch", queue_of_arrays),
+    row<queue_batch>("chan-thread-blocks", queue_of_arrays),
     row<queue_senders>("chan-3-loop", queue),
     row<queue_senders>("chan-producers-*", queue),
     row<queue_one>("chan-threads", queue),
     row<pipeline_squares>("pipe-squares", pipeline),
-    row<pipeline_squares_64>("pipe-squares", pipeline_64),
+    row<pipeline_squares_64>("pipe-squares-blocks", pipeline_64),
     row<pipeline_squares>("pipe-squares-apart", pipeline),
-    row<pipeline_squares_64>("pipe-squares-apart", pipeline_64),
     row<pipeline_squares>("pipe-stages-*", pipeline),
-    row<pipeline_squares_64>("pipe-stages-*", pipeline_64),
     row<pipeline_work>("pipe-work-1us", pipeline),
     row<pipeline_work_16>("pipe-work-1us", pipeline_16),
     row<pipeline_work>("pipe-work-10us", pipeline),

@@ -134,14 +134,14 @@ struct Options {
   once: bool,
 }
 
-/// Finds how many operations fill a twentieth of a sample, and goes on for a third of one.
+/// Finds how many operations fill a fifth of a sample, and goes on for a third of one.
 fn warm_up(run: &mut Run, sample_ns: u64) -> u64 {
   let mut ops = 1;
   let mut s = Sample::default();
   loop {
     let before = s.amount;
     run(ops, &mut s);
-    if s.amount - before < sample_ns / 20 {
+    if s.amount - before < sample_ns / 5 {
       ops *= 2;
     } else if s.amount >= sample_ns / 3 {
       return ops;

@@ -153,8 +153,8 @@ pub const IMPLS: &[Impl] = &[
   Impl { row: "pipe-stages-*", name: "tokio: tasks, mpsc, try first", setup: squares_loop::<true> },
   Impl { row: "pipe-work-1*", name: "tokio: workers, a channel each", setup: work_dealt },
   Impl { row: "pipe-work-1*", name: "tokio: buffer_unordered, a task each", setup: work_stream },
-  Impl { row: "pipe-work-1*", name: "tokio: buffer_unordered, a task for 16", setup: work_chunks },
+  Impl { row: "pipe-work-1*", name: "floor: tokio, 16 at once by hand", setup: work_chunks },
   Impl { row: "pipe-workers-*", name: "tokio: workers, a channel each", setup: work_dealt },
   Impl { row: "pipe-workers-*", name: "tokio: buffer_unordered, a task each", setup: work_stream },
-  Impl { row: "pipe-workers-*", name: "tokio: buffer_unordered, a task for 16", setup: work_chunks },
+  Impl { row: "pipe-workers-*", name: "floor: tokio, 16 at once by hand", setup: work_chunks },
 ];
