@@ -55,6 +55,9 @@ static inline void uvf__spin(uint32_t ns) {
   while (n-- > 0) UVF__PAUSE();
 }
 
+/* Lets other threads of this processor run, if there are any: for who waits for one that may be among them. */
+void uvf__yield(void);
+
 static inline uint32_t uvf__u32_load(const uint32_t *p) {
   return atomic_load_explicit((const uvf__au32 *)p, memory_order_acquire);
 }

@@ -24,6 +24,10 @@
 
 #include "kernel/context.h"
 
+#ifndef _WIN32
+#include <sched.h>
+#endif
+
 enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 
 #define THREAD_TAG UVF__POST_MASK /* op->uvf__post of a blocked thread's: the parker, tagged as no post is */
@@ -37,6 +41,14 @@ enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 #define DOZE_MAX_NS (UINT64_C(3600) * 1000000000) /* an hour: what libuv adds the clock to must not overflow */
 
 /* --- pausing ---------------------------------------------------------------------------------------- */
+
+void uvf__yield(void) {
+#ifdef _WIN32
+  SwitchToThread();
+#else
+  sched_yield();
+#endif
+}
 
 uint32_t uvf__spins_us = 64;
 

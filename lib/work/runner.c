@@ -183,6 +183,7 @@ static uvf_work_t *linger(uvf__workers_t *w) {
   until_ns = uv_hrtime() + LINGER_NS;
   do {
     unlock(w);
+    uvf__yield(); /* the loop may have been woken on this processor */
     for (int i = 0; i < 32 && atomic_load_explicit(&w->inbox, memory_order_relaxed) == NULL; i++) UVF__PAUSE();
     lock(w);
     if (uvf__share_over()) return NULL; /* not another one with this slot */
