@@ -111,8 +111,8 @@ void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
 uvf__hub_t *uvf__hub_find(const uv_loop_t *loop);
 uvf__hub_t *uvf__hub_here(const uv_loop_t *loop);
 
-/* 0: whatever is over on this hub, its loop has ended, or is ending now: the state of an operation tells. Spares a pool
- * thread the context's line, which the loop writes with every operation under it. Any thread. */
+/* 0: what is over on this hub its loop has ended, or is ending now, so the state of an operation tells. 1: not so, for
+ * a context was ended by another thread. Any thread. */
 static inline int uvf__hub_foreign(uvf__hub_t *hub) {
   return UVF__UNLIKELY(atomic_load_explicit(&hub->foreign, memory_order_acquire) != 0);
 }

@@ -14,6 +14,9 @@
  *    been told and the job is back. Between the two the job stays linked under its context, which it holds: fn may
  *    still ask it for err.
  * 4. The pool thread touches nothing of the job after its post.
+ * 5. Whether its context is over the pool thread sees by the job's state, which the loop claims with the end. Only
+ *    while a context of the hub has been ended by another thread, and the loop has not carried that out, does it look
+ *    at the context itself (err_of): the loop writes that line with every operation under it.
  */
 #include "kernel/context.h"
 #include "kernel/op.h"
