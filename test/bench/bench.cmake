@@ -11,6 +11,7 @@ add_executable(
   "${CMAKE_CURRENT_LIST_DIR}/bench_main.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_run.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_spawn.c"
+  "${CMAKE_CURRENT_LIST_DIR}/bench_child.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_table.c"
   "${CMAKE_CURRENT_LIST_DIR}/bench_side.c"
   ${UVF_BENCH_REPORTS}

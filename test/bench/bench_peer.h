@@ -8,14 +8,13 @@
 #include <stdio.h>
 
 #include "bench.h"
+#include "bench_child.h"
 
 typedef struct bench_peer_impl_s {
   char program[1024];
   char row[64]; /* "rotate-*" is every row that begins so */
   char name[96];
 } bench_peer_impl_t;
-
-typedef struct bench_peer_run_s bench_peer_run_t;
 
 /* Asks every program in the directory what it has, in the order of their names. NULL: there are no peers. */
 void bench_peers_find(const char *directory);
@@ -34,11 +33,10 @@ typedef struct bench_peer_work_s {
 } bench_peer_work_t;
 
 /* Starts the program and waits until it is warm. NULL: it has failed, and standard error says how. */
-bench_peer_run_t *bench_peer_start(const bench_peer_impl_t *impl, const bench_row_t *row,
-                                   const bench_peer_work_t *work);
+bench_child_t *bench_peer_start(const bench_peer_impl_t *impl, const bench_row_t *row, const bench_peer_work_t *work);
 /* Has it take a sample and waits for that. Not 0: it has failed. */
-int bench_peer_sample(bench_peer_run_t *run, bench_sample_t *s);
+int bench_peer_sample(bench_child_t *run, bench_sample_t *s);
 /* Ends it and waits for its end. Not 0: it has failed. */
-int bench_peer_stop(bench_peer_run_t *run);
+int bench_peer_stop(bench_child_t *run);
 
 #endif

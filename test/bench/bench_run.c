@@ -30,7 +30,7 @@ typedef struct lane_s {
   const bench_impl_t *impl; /* NULL: there is none, or it is a peer's */
   void *state;
   const char *name;
-  bench_peer_run_t *peer;
+  bench_child_t *peer;
   uint64_t ops; /* handed to one call of run: some fifth of a sample */
   double figure[MAX_SAMPLES];
   double cpu[MAX_SAMPLES];
