@@ -241,13 +241,8 @@ void uvf_ctx_release(uvf_ctx_t *ctx) {
 }
 
 void uvf__ctx_cancel_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
-  uvf__hub_t *hub = uvf__ctx_hub(ctx);
-  atomic_fetch_add(&hub->foreign, 1);
-  if (!uvf__ctx_claim_foreign(ctx, err, cause, data)) {
-    atomic_fetch_sub(&hub->foreign, 1);
-    return;
-  }
-  uvf__wait_poke(hub);
+  if (!uvf__ctx_claim_foreign(ctx, err, cause, data)) return;
+  uvf__wait_poke(uvf__ctx_hub(ctx));
   ask(ctx, UVF__ASK_CANCEL);
 }
 
@@ -261,11 +256,7 @@ void uvf__ctx_unhold_later(uvf_ctx_t *ctx) {
 void uvf__ctx_posted(uvf_ctx_t *ctx, int closed) {
   uint32_t what = atomic_exchange_explicit(&ctx->post_flags, 0, memory_order_acq_rel);
   ctx->node.holds++;
-  if (what & UVF__ASK_CANCEL) {
-    uvf__hub_t *hub = uvf__ctx_hub(ctx);
-    if (!closed) uvf__ctx_end(ctx);
-    atomic_fetch_sub(&hub->foreign, 1);
-  }
+  if ((what & UVF__ASK_CANCEL) && !closed) uvf__ctx_end(ctx);
   if (what & UVF__ASK_RELEASE) atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel);
   uvf__ctx_unhold(ctx);
 }

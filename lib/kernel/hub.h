@@ -75,7 +75,6 @@ struct uvf__hub_s {
   _Atomic(uintptr_t) posts; /* newest first */
   _Atomic(int) draining;    /* the loop is about to look at posts again: no wake-up needed */
   char apart2[64];
-  _Atomic(uint32_t) foreign;   /* contexts claimed by other threads whose end the loop has not carried out */
   _Atomic(uint32_t) refs;      /* the handles, every root in memory, a thread in the middle of a post */
   uv_mutex_t gate;             /* guards `closed` against uv_async_send; after close, everything */
   _Atomic(uint32_t) nsleepers; /* threads blocked under a context of this hub */
@@ -110,12 +109,6 @@ void uvf__hub_unref(uvf__hub_t *hub); /* any thread */
  * the loop. */
 uvf__hub_t *uvf__hub_find(const uv_loop_t *loop);
 uvf__hub_t *uvf__hub_here(const uv_loop_t *loop);
-
-/* 0: what is over on this hub its loop has ended, or is ending now, so the state of an operation tells. 1: not so, for
- * a context was ended by another thread. Any thread. */
-static inline int uvf__hub_foreign(uvf__hub_t *hub) {
-  return UVF__UNLIKELY(atomic_load_explicit(&hub->foreign, memory_order_acquire) != 0);
-}
 
 static inline int uvf__on_loop(uvf__hub_t *hub) {
   return UVF__LIKELY(atomic_load_explicit(&hub->thread, memory_order_relaxed) == uvf__thread());

@@ -14,9 +14,6 @@
  *    been told and the job is back. Between the two the job stays linked under its context, which it holds: fn may
  *    still ask it for err.
  * 4. The pool thread touches nothing of the job after its post.
- * 5. Whether its context is over the pool thread sees by the job's state, which the loop claims with the end. Only
- *    while a context of the hub has been ended by another thread, and the loop has not carried that out, does it look
- *    at the context itself (err_of): the loop writes that line with every operation under it.
  */
 #include "kernel/context.h"
 #include "kernel/op.h"
@@ -32,19 +29,14 @@ static const uvf__op_type_t again_type;
 
 /* --- pool thread ------------------------------------------------------------------------------ */
 
-/* What the state of a pending job does not tell. */
-static inline int err_of(uvf__hub_t *hub, const uvf_work_t *job) {
-  return uvf__hub_foreign(hub) ? uvf__ctx_err(job->ctx) : 0;
-}
-
 int uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
   uvf_op_t *op = (uvf_op_t *)(void *)job;
   int result = 0;
   /* Not begun when it is claimed or its context is over, though the loop may not have come to withdraw it. */
-  if (uvf__u32_load(&op->uvf__state) == UVF__OP_PENDING && err_of(hub, job) == 0) result = job->uvf__fn(job);
+  if (uvf__u32_load(&op->uvf__state) == UVF__OP_PENDING && uvf__ctx_err(job->ctx) == 0) result = job->uvf__fn(job);
   if (UVF__UNLIKELY(result == UVF__WORK_AGAIN) && uvf__op_type(op) == &again_type) return 1;
   if (uvf__op_claim(op)) {
-    int err = err_of(hub, job); /* it may have ended on another thread, its loop not knowing yet */
+    int err = uvf__ctx_err(job->ctx); /* it may have ended on another thread, its loop not knowing yet */
     op->status = err != 0 ? err : result;
   } else if (uvf__u32_load(&op->uvf__state) == UVF__OP_COMMITTED) {
     op->status = result;
