@@ -8,11 +8,8 @@
 
 #include "bench_report.h"
 
-/* What is a point of a chart and has no goal of its own is in the picture only. */
 static int in_table(const bench_outcome_t *outcome) {
-  const bench_row_t *row = outcome->row;
-  if (row->series && !(bench_goal(row, outcome->results) > 0)) return 0;
-  return row->flags & BENCH_SIDE && bench_best_of(outcome, BENCH_UVFLOW, NULL);
+  return outcome->row->flags & BENCH_SIDE && bench_best_of(outcome, BENCH_UVFLOW, NULL);
 }
 
 /* A column of peers that has a figure in some row of the table. */
