@@ -43,7 +43,7 @@
 #include "kernel/context.h"
 
 #define LINE 64
-#define AHEAD (2 * LINE)
+#define AHEAD ((uintptr_t)2 * LINE)
 #define LAST (UINT32_C(1) << 30)
 #define LINGER_LOOKS 12
 #define LINGER_SPIN_NS 300
