@@ -208,10 +208,26 @@ static void leaves_among_children_with_operations_children_and_deadlines_all_end
   assert_int_equal(counts_of(f->root).children, 0);
 }
 
+/* The header makes a load of the call; a pointer to the function, or another language, gets the function. */
+static void the_function_says_the_same_as_what_the_header_makes_of_it(void **state) {
+  fixture_t *f = *state;
+  uvf_ctx_t *live = child_of(f->root), *over = child_of(f->root);
+  uvf_ctx_cancel(over);
+  assert_int_equal((uvf_ctx_err)(live), 0);
+  assert_int_equal(uvf_ctx_err(live), 0);
+  assert_int_equal((uvf_ctx_err)(over), UV_ECANCELED);
+  assert_int_equal(uvf_ctx_err(over), UV_ECANCELED);
+  assert_int_equal((uvf_ctx_err)(NULL), UV_EINVAL);
+  assert_int_equal(uvf_ctx_err(NULL), UV_EINVAL);
+  uvf_ctx_release(live);
+  uvf_ctx_release(over);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       unit(children_that_threads_cancel_while_their_parent_ends_have_one_whole_cause),
       unit(a_thread_that_is_blocked_under_one_of_many_children_wakes_with_their_parents_end),
+      unit(the_function_says_the_same_as_what_the_header_makes_of_it),
       unit(leaves_among_children_with_operations_children_and_deadlines_all_end),
   };
   return test_run(tests);
