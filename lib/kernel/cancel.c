@@ -22,6 +22,10 @@
  *    ends.
  * 6. Nothing of the user's runs during the walk, nothing is allocated, no lock of ours is held but by a provider
  *    inside its withdraw.
+ * 7. Between the claim of a context and the claims of its operations the hub is unsettled (uvf__hub_unsettled): the loop
+ *    says `ending` before a claim of its own and takes it back after the walk; another thread counts itself in
+ *    `foreign` before its claim, and the loop takes that back when it has ended the context. So a thread that knows a
+ *    context to be over, in whatever way, finds the hub unsettled or the operation claimed, if it looks in this order.
  */
 #include <uv.h>
 
@@ -56,11 +60,13 @@ int uvf__ctx_claim(uvf_ctx_t *ctx, int err, int cause, void *data) {
 int uvf__ctx_claim_foreign(uvf_ctx_t *ctx, int err, int cause, void *data) {
   uvf__hub_t *hub = uvf__ctx_hub(ctx);
   int claimed;
+  atomic_fetch_add(&hub->foreign, 1);
   atomic_fetch_add(&hub->claimers, 1);
   for (int i = 0; atomic_load(&hub->sweep) != 0; i++) {
     if (i >= SWEEP_SPINS) uv_sleep(1); /* the loop's thread has lost its processor */
   }
   claimed = uvf__ctx_claim(ctx, err, cause, data);
+  if (!claimed) atomic_fetch_sub_explicit(&hub->foreign, 1, memory_order_release); /* who was first has said it, too */
   atomic_fetch_sub_explicit(&hub->claimers, 1, memory_order_release);
   return claimed;
 }
@@ -82,11 +88,10 @@ void uvf__ctx_expire(uvf_ctx_t *ctx) {
   while ((above = deadline_from(owner)) != NULL) owner = above;
   if (owner->node.kind == UVF__CTX_TIMEOUT_CAUSE || owner->node.kind == UVF__CTX_DEADLINE_CAUSE) {
     const uvf__dctx_t *d = (const uvf__dctx_t *)owner;
-    uvf__ctx_claim(ctx, UV_ETIMEDOUT, d->cause, d->data);
+    uvf__ctx_end_as(ctx, UV_ETIMEDOUT, d->cause, d->data);
   } else {
-    uvf__ctx_claim(ctx, UV_ETIMEDOUT, UV_ETIMEDOUT, NULL);
+    uvf__ctx_end_as(ctx, UV_ETIMEDOUT, UV_ETIMEDOUT, NULL);
   }
-  uvf__ctx_end(ctx);
 }
 
 /* Claims every operation of a context that is over. Those that can be told are put on the ready list; the others stay
@@ -155,6 +160,12 @@ static inline int is_leaf(uvf__link_t *link) {
   return node->kind < UVF__CTX_ANY && ctx->children == NULL && ctx->ops == NULL;
 }
 
+/* n has no operations and one child, which is held by nothing but n in the tree. */
+static inline int is_line(const uvf_ctx_t *n) {
+  return n->ops == NULL && n->children != NULL && n->children->next == NULL &&
+         UVF__CONTAINER(n->children, uvf__node_t, link)->kind < UVF__CTX_ANY;
+}
+
 /* Ends the leaves at the front of n's children, of which there is one; it may stop early. A kind without a deadline of
  * its own has none armed: its second line is not touched. */
 static void end_leaves(sweep_t *sweep, uvf_ctx_t *n) {
@@ -178,6 +189,35 @@ static void end_leaves(sweep_t *sweep, uvf_ctx_t *n) {
   if (link != NULL) link->prev = &n->children;
   hub->nlive -= sweep->left - left;
   sweep->left = left + 1; /* 0 would say that it is off */
+}
+
+/* Ends the only child of n, a context that has nothing to come back for, and so on down: as far as that goes, and the
+ * sweep. Returns the last one, which is on the path from the top instead of n. Each is held by the one below it. */
+static uvf_ctx_t *end_line(sweep_t *sweep, uvf_ctx_t *n) {
+  uvf__hub_t *hub = sweep->hub;
+  uvf__link_t *up = n->node.link.next;
+  int err = uvf__ctx_err(n);
+  uint32_t left = sweep->left;
+  n->node.holds--;
+  do {
+    uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(n->children, uvf__node_t, link), uvf_ctx_t, node);
+    n->children = NULL;
+    prefetch_beyond(n, child);
+    sweep_claim(child, n, err);
+    err = uvf__ctx_err(child); /* its own, where another thread was first */
+    child->node.flags |= UVF__CTX_OVER;
+    child->node.link.prev = NULL;
+    if (child->node.kind != UVF__CTX_CANCEL && child->deadline.link.prev != NULL) {
+      uvf__wheel_disarm(&hub->wheel, &child->deadline);
+    }
+    n = child;
+    left--;
+  } while (left > 0 && is_line(n));
+  n->node.holds++;
+  n->node.link.next = up;
+  hub->nlive -= sweep->left - left;
+  sweep->left = left + 1; /* 0 would say that it is off */
+  return n;
 }
 
 /* The context to end next under n; NULL if none is left. Its err is set. A single claim is cheaper by itself than in a
@@ -222,8 +262,7 @@ static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
   sweep_t sweep = {hub, 0};
   uvf_ctx_t *n = top;
   enter(hub, top);
-  if (top->children == NULL) { /* most contexts */
-    if (top->ops == NULL) return;
+  if (top->children == NULL) {
     fail_ops(top);
     if (top->ops != NULL) uvf__ctx_straggle(top);
     return;
@@ -234,6 +273,10 @@ static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
     uvf_ctx_t *child;
     if (n->children != NULL && n->children->next != NULL && is_leaf(n->children) && sweep_on(&sweep)) {
       end_leaves(&sweep, n);
+      continue;
+    }
+    if (is_line(n) && n != top && sweep_on(&sweep)) {
+      n = end_line(&sweep, n);
       continue;
     }
     child = next_child(&sweep, n, top);
@@ -250,11 +293,24 @@ static void end_tree(uvf__hub_t *hub, uvf_ctx_t *top) {
   sweep_off(&sweep);
 }
 
-void uvf__ctx_end(uvf_ctx_t *top) {
+void uvf__ctx_end_as(uvf_ctx_t *top, int err, int cause, void *data) {
   uvf__hub_t *hub = uvf__ctx_hub(top);
   if (top->node.flags & UVF__CTX_OVER) return;
-  end_tree(hub, top); /* top may be gone with its last operation */
+  if (top->children == NULL && top->ops == NULL) { /* most contexts */
+    uvf__ctx_claim(top, err, cause, data);
+    enter(hub, top);
+  } else {
+    atomic_store_explicit(&hub->ending, 1, memory_order_relaxed); /* err is stored with release */
+    uvf__ctx_claim(top, err, cause, data);
+    end_tree(hub, top); /* top may be gone with its last operation */
+    atomic_store_explicit(&hub->ending, 0, memory_order_release);
+  }
   uvf__wait_poke(hub);
+}
+
+void uvf__ctx_end_foreign(uvf_ctx_t *top) {
+  uvf__ctx_end_as(top, 0, 0, NULL); /* it has its err */
+  atomic_fetch_sub_explicit(&uvf__ctx_hub(top)->foreign, 1, memory_order_release);
 }
 
 static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) {
@@ -267,8 +323,8 @@ static void cancel(uvf_ctx_t *ctx, int cause, void *data, const char *function) 
       "a root or without_cancel context cannot be cancelled: close the root, or derive with_cancel and cancel that");
   if (!may) return;
   if (uvf__on_loop(uvf__ctx_hub(ctx))) {
-    uvf__ctx_claim(ctx, UV_ECANCELED, cause, data);
-    uvf__ctx_end(ctx); /* also when another thread had claimed it and its post is still on the way */
+    uvf__ctx_end_as(ctx, UV_ECANCELED, cause,
+                    data); /* also when another thread had claimed it and its post is still on the way */
   } else {
     uvf__ctx_cancel_foreign(ctx, UV_ECANCELED, cause, data);
   }

@@ -92,8 +92,7 @@ int uvf__ctx_new(uvf_ctx_t *parent, uint8_t kind, const char *function, uvf_ctx_
 void uvf__ctx_plant(uvf_ctx_t *ctx, uvf_ctx_t *above) {
   int err = uvf__ctx_err(above);
   if (UVF__UNLIKELY(err != 0)) {
-    uvf__ctx_claim(ctx, err, above->cause, above->cause_data);
-    uvf__ctx_end(ctx);
+    uvf__ctx_end_as(ctx, err, above->cause, above->cause_data);
     return;
   }
   uvf__link_push(&above->children, &ctx->node.link);
@@ -256,7 +255,7 @@ void uvf__ctx_unhold_later(uvf_ctx_t *ctx) {
 void uvf__ctx_posted(uvf_ctx_t *ctx, int closed) {
   uint32_t what = atomic_exchange_explicit(&ctx->post_flags, 0, memory_order_acq_rel);
   ctx->node.holds++;
-  if ((what & UVF__ASK_CANCEL) && !closed) uvf__ctx_end(ctx);
+  if ((what & UVF__ASK_CANCEL) && !closed) uvf__ctx_end_foreign(ctx);
   if (what & UVF__ASK_RELEASE) atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel);
   uvf__ctx_unhold(ctx);
 }

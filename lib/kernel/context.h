@@ -124,9 +124,12 @@ int uvf__ctx_claim_foreign(uvf_ctx_t *ctx, int err, int cause, void *data);
  * deadline from, and ends it. Loop thread. */
 void uvf__ctx_expire(uvf_ctx_t *ctx);
 
-/* Carries out the end of a context that was claimed: its whole subtree on this loop is over when it returns. Loop
- * thread. */
-void uvf__ctx_end(uvf_ctx_t *top);
+/* Claims it if nobody has, and carries out its end: its whole subtree on this loop is over when it returns. Nothing if
+ * that was done before. Loop thread. */
+void uvf__ctx_end_as(uvf_ctx_t *top, int err, int cause, void *data);
+
+/* Carries out the end of one that uvf__ctx_claim_foreign() has claimed; the caller holds it. Loop thread. */
+void uvf__ctx_end_foreign(uvf_ctx_t *top);
 
 /* Makes a context (from the pool of its kind) under parent: memory, values, deadline; not yet in a tree. 0 and *out,
  * or a code. */

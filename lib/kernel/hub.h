@@ -80,6 +80,8 @@ struct uvf__hub_s {
   _Atomic(uint32_t) nsleepers; /* threads blocked under a context of this hub */
   _Atomic(uint32_t) claimers;  /* other threads that are about to claim, or claiming, a context of this hub */
   _Atomic(uint32_t) sweep;     /* 1: the loop claims contexts without asking, others wait; see cancel.c */
+  _Atomic(uint32_t) ending;    /* 1: the loop ends contexts that may have operations; written by it alone */
+  _Atomic(uint32_t) foreign;   /* contexts that other threads are about to end, or have, and the loop has not seen to */
   uv_mutex_t sleep_lock;       /* guards the next; a leaf but for a parker's own lock */
   uvf__link_t *sleepers;
   int shut; /* no uv_async_send any more; the loop looks at the posts once more before it closes */
@@ -128,6 +130,14 @@ static inline int uvf__hub_enter(uvf__hub_t *hub, const char *function) {
 
 /* 1 if the calling thread runs a loop that has a hub. One that has only set a loop up does not: another may run it. */
 int uvf__hub_thread_has_loop(void);
+
+/* 0: every context that is over to the calling thread's knowledge has its operations claimed; so an operation that is
+ * claimed after this was asked is one of a live context. Not 0: its context has to be looked at. Any thread; quicker
+ * than that where the loop is busy with the context. See cancel.c, invariant 7. */
+static inline int uvf__hub_unsettled(uvf__hub_t *hub) {
+  return (atomic_load_explicit(&hub->ending, memory_order_acquire) |
+          atomic_load_explicit(&hub->foreign, memory_order_acquire)) != 0;
+}
 
 /* Gives node (a tagged pointer) to the loop. Any thread; the caller, or what it posts, keeps a root of the hub in
  * memory. */

@@ -161,8 +161,7 @@ static void follow(remote_t *remote) {
   uvf__hub_post(uvf__ctx_hub(parent), (uintptr_t)&remote->bridge.attach | UVF__POST_CALL);
   err = uvf__ctx_err(parent);
   if (err != 0) {
-    uvf__ctx_claim(ctx, err, parent->cause, parent->cause_data);
-    uvf__ctx_end(ctx);
+    uvf__ctx_end_as(ctx, err, parent->cause, parent->cause_data);
     return;
   }
   if (ctx->deadline.at_ns >= ctx->parent->deadline.at_ns) return;

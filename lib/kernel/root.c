@@ -131,8 +131,7 @@ void uvf_ctx_close(uvf_ctx_t *ctx, uvf_ctx_close_cb cb) {
   root->closing = WAITING;
   root->close_cb = cb;
   uvf__hub_owe(root->hub);
-  uvf__ctx_claim(ctx, UV_ECANCELED, UV_ESHUTDOWN, NULL);
-  uvf__ctx_end(ctx);
+  uvf__ctx_end_as(ctx, UV_ECANCELED, UV_ESHUTDOWN, NULL);
   check(root);
 }
 

@@ -14,6 +14,10 @@
  *    been told and the job is back. Between the two the job stays linked under its context, which it holds: fn may
  *    still ask it for err.
  * 4. The pool thread touches nothing of the job after its post.
+ * 5. The context may be over, the loop not having come to the job yet. The pool thread looks at the context only where
+ *    that can be (uvf__hub_unsettled): the loop writes to the context with every operation, and its line would go to and
+ *    fro. What fn knows of the end of its context, from a refused commit, from uvf_work_err or because it was fn's own
+ *    doing, is known by the status, too.
  */
 #include "kernel/context.h"
 #include "kernel/op.h"
@@ -32,11 +36,15 @@ static const uvf__op_type_t again_type;
 int uvf__job_run(uvf__hub_t *hub, uvf_work_t *job) {
   uvf_op_t *op = (uvf_op_t *)(void *)job;
   int result = 0;
+  int unsettled = uvf__hub_unsettled(hub);
   /* Not begun when it is claimed or its context is over, though the loop may not have come to withdraw it. */
-  if (uvf__u32_load(&op->uvf__state) == UVF__OP_PENDING && uvf__ctx_err(job->ctx) == 0) result = job->uvf__fn(job);
+  if (uvf__u32_load(&op->uvf__state) == UVF__OP_PENDING && (!unsettled || uvf__ctx_err(job->ctx) == 0)) {
+    result = job->uvf__fn(job);
+  }
   if (UVF__UNLIKELY(result == UVF__WORK_AGAIN) && uvf__op_type(op) == &again_type) return 1;
+  unsettled = uvf__hub_unsettled(hub); /* before the claim: invariant 5 */
   if (uvf__op_claim(op)) {
-    int err = uvf__ctx_err(job->ctx); /* it may have ended on another thread, its loop not knowing yet */
+    int err = unsettled ? uvf__ctx_err(job->ctx) : 0;
     op->status = err != 0 ? err : result;
   } else if (uvf__u32_load(&op->uvf__state) == UVF__OP_COMMITTED) {
     op->status = result;

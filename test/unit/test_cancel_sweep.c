@@ -208,6 +208,92 @@ static void leaves_among_children_with_operations_children_and_deadlines_all_end
   assert_int_equal(counts_of(f->root).children, 0);
 }
 
+/* A long line of only children, in which others have their say: one that another thread has ended before, one with a
+ * deadline of its own, one with an operation, one with a second child. Its place says what it is. */
+enum { IN_LINE = 10, WITH_DEADLINE = 2, WITH_OPERATION = 5, WITH_SIBLING = 7 };
+
+static void cancel_main(void *arg) { uvf_ctx_cancel_cause(arg, -9, NULL); }
+
+static void cancel_elsewhere(uvf_ctx_t *ctx) {
+  uv_thread_t thread;
+  assert_int_equal(uv_thread_create(&thread, cancel_main, ctx), 0);
+  assert_int_equal(uv_thread_join(&thread), 0);
+}
+
+static void end_line(fixture_t *f, int by_deadline) {
+  static probe_t probes[MANY];
+  static journal_t journal;
+  uvf_ctx_t *line[MANY], *siblings[MANY] = {0};
+  size_t ended_before = MANY / 2 + 3;
+  int nprobes = 0;
+  journal.n = 0;
+  for (size_t i = 0; i < MANY; i++) {
+    uvf_ctx_t *parent = i > 0 ? line[i - 1] : f->root;
+    size_t what = i < MANY / 4 ? 0 : i % IN_LINE; /* the first ones: nothing but a line, longer than a sweep */
+    if (i == 0 && by_deadline) {
+      line[i] = timeout_of(parent, 1);
+    } else {
+      line[i] = what == WITH_DEADLINE && !by_deadline ? timeout_of(parent, HOUR_MS - i * 1000) : child_of(parent);
+    }
+    if (what == WITH_SIBLING) siblings[i] = child_of(parent);
+    if (what == WITH_OPERATION) {
+      probe_start(&probes[nprobes], line[i], nprobes, &journal);
+      nprobes++;
+    }
+  }
+  cancel_elsewhere(line[ended_before]); /* the loop does not know */
+  if (by_deadline) {
+    while (uvf_ctx_remaining_ns(line[0]) > 0) uv_sleep(1);
+    uv_sleep(2);
+    turn(&f->loop); /* libuv's timers come before its other handles */
+  } else {
+    uvf_ctx_cancel_cause(line[0], PARENT_CAUSE, f);
+  }
+  for (size_t i = 0; i < MANY; i++) {
+    int err = by_deadline ? UV_ETIMEDOUT : UV_ECANCELED, cause = by_deadline ? UV_ETIMEDOUT : PARENT_CAUSE;
+    assert_over(line[i], i < ended_before ? err : UV_ECANCELED, i < ended_before ? cause : -9);
+    if (siblings[i])
+      assert_over(siblings[i], i - 1 < ended_before ? err : UV_ECANCELED, i - 1 < ended_before ? cause : -9);
+  }
+  assert_int_equal(stats_of(f->root).deadlines, 0);
+  run_until(&f->loop, &journal.n, nprobes);
+  for (int i = 0; i < nprobes; i++) {
+    assert_int_equal(journal.id[i], nprobes - 1 - i); /* those below first */
+    assert_int_equal(probes[i].status, uvf_ctx_err(probes[i].watch.ctx));
+  }
+  for (size_t i = 0; i < MANY; i++) {
+    if (siblings[i]) uvf_ctx_release(siblings[i]);
+    uvf_ctx_release(line[i]);
+  }
+  turn(&f->loop);
+  assert_int_equal(counts_of(f->root).children, 0);
+}
+
+static void a_line_of_only_children_ends_as_a_whole(void **state) { end_line(*state, 0); }
+
+static void a_line_whose_deadline_comes_keeps_what_had_ended_before(void **state) { end_line(*state, 1); }
+
+/* Nobody but the next one below holds those of a line: the last release frees all of it. */
+static void a_line_that_only_its_last_one_holds_ends_and_is_freed(void **state) {
+  fixture_t *f = *state;
+  for (size_t length = 1; length <= MANY; length += length < 10 ? 1 : 97) {
+    uvf_ctx_t *top = child_of(f->root), *last = top;
+    for (size_t i = 0; i < length; i++) {
+      uvf_ctx_t *next = child_of(last);
+      if (last != top) uvf_ctx_release(last);
+      last = next;
+    }
+    uvf_ctx_cancel_cause(top, PARENT_CAUSE, NULL);
+    assert_over(last, UV_ECANCELED, PARENT_CAUSE);
+    uvf_ctx_release(top);
+    assert_over(last, UV_ECANCELED, PARENT_CAUSE);
+    uvf_ctx_release(last);
+    turn(&f->loop);
+    assert_int_equal(counts_of(f->root).children, 0);
+    assert_int_equal(stats_of(f->root).contexts, 1);
+  }
+}
+
 /* The header makes a load of the call; a pointer to the function, or another language, gets the function. */
 static void the_function_says_the_same_as_what_the_header_makes_of_it(void **state) {
   fixture_t *f = *state;
@@ -229,6 +315,9 @@ int main(void) {
       unit(a_thread_that_is_blocked_under_one_of_many_children_wakes_with_their_parents_end),
       unit(the_function_says_the_same_as_what_the_header_makes_of_it),
       unit(leaves_among_children_with_operations_children_and_deadlines_all_end),
+      unit(a_line_of_only_children_ends_as_a_whole),
+      unit(a_line_whose_deadline_comes_keeps_what_had_ended_before),
+      unit(a_line_that_only_its_last_one_holds_ends_and_is_freed),
   };
   return test_run(tests);
 }
