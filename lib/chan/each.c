@@ -87,12 +87,12 @@ static size_t take(uvf_chan_each_t *each, void **items, size_t max, int waits) {
   int why;
   size_t n;
   uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
+  uvf__lock_many(&chan->lock);
   n = uvf__chan_take_many(each->ctx, chan, items, max, &after, &why);
   if (n == 0 && waits && why == UV_EAGAIN) {
     uvf__unlock(&chan->lock);
     linger(each);
-    uvf__lock(&chan->lock);
+    uvf__lock_many(&chan->lock);
     n = uvf__chan_take_many(each->ctx, chan, items, max, &after, &why);
   }
   waits = waits && n == 0;

@@ -37,7 +37,7 @@ int uvf__chan_send_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *ite
   size_t i = 0;
   int rc = 0;
   uvf__chan_after_init(&after);
-  uvf__lock(&chan->lock);
+  uvf__lock_many(&chan->lock);
   if (ctx != NULL) rc = uvf__ctx_err(ctx);
   while (rc == 0 && i < n && (rc = uvf__chan_place(chan, items[i], &after)) == 0) {
     i++;
@@ -45,7 +45,7 @@ int uvf__chan_send_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void *const *ite
     uvf__unlock(&chan->lock); /* the drop function gets them one by one */
     uvf__chan_after(chan, &after);
     uvf__chan_after_init(&after);
-    uvf__lock(&chan->lock);
+    uvf__lock_many(&chan->lock);
   }
   uvf__unlock(&chan->lock);
   uvf__chan_after(chan, &after);

@@ -40,10 +40,18 @@
 
 /* --- the lock of an object: for a few dozen instructions, one locked instruction each time -------- */
 
-void uvf__lock_slow(uint32_t *lock);
+/* Values of the word, 0 but for these while it is free: who has it does one thing, and will soon want it again; or does
+ * many at once, and will be away for a while. */
+enum { UVF__LOCK_ONE = 1, UVF__LOCK_MANY = 2 };
+
+void uvf__lock_slow(uint32_t *lock, uint32_t as);
 
 static inline void uvf__lock(uint32_t *lock) {
-  if (UVF__UNLIKELY(!uvf__u32_claim(lock, 0, 1))) uvf__lock_slow(lock);
+  if (UVF__UNLIKELY(!uvf__u32_claim(lock, 0, UVF__LOCK_ONE))) uvf__lock_slow(lock, UVF__LOCK_ONE);
+}
+
+static inline void uvf__lock_many(uint32_t *lock) {
+  if (UVF__UNLIKELY(!uvf__u32_claim(lock, 0, UVF__LOCK_MANY))) uvf__lock_slow(lock, UVF__LOCK_MANY);
 }
 
 static inline void uvf__unlock(uint32_t *lock) { uvf__u32_store(lock, 0); }
@@ -153,8 +161,9 @@ typedef struct uvf__parker_s {
   int poked;
   uv_mutex_t lock;
   uv_cond_t cond;
-  uvf__link_t link;     /* in hub->sleepers */
-  const uvf_ctx_t *ctx; /* whoever ends it pokes; the thread's caller holds it */
+  struct uvf__parker_s *then; /* the thread that it is to wake when it has been woken, or NULL */
+  uvf__link_t link;           /* in hub->sleepers */
+  const uvf_ctx_t *ctx;       /* whoever ends it pokes; the thread's caller holds it */
   /* NULL, or set after uvf__block_begin(): the parked thread calls it, no lock held, each time before it sleeps: does
    * what is due by now (it may serve op itself) and returns when by uvf__clock_ns it wants to be called again at the
    * latest; UINT64_MAX: when it is prodded. */

@@ -104,6 +104,37 @@ static void a_thread_is_told_whatever_it_is_doing_at_that_moment(void **state) {
   assert_int_equal(relay.there.tokens + relay.back.tokens, 0);
 }
 
+/* They wake each other, so one that stops in between would leave the others asleep. Their context ends meanwhile: they
+ * have been served before that. */
+static void all_that_are_parked_are_woken_by_one_call(void **state) {
+  fixture_t *f = *state;
+  turnstile_t t = {0};
+  blocked_t blocked[20];
+  static const int counts[] = {2, 7, 8, 9, 16, 17, 20};
+  for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {
+    for (int ends = 0; ends < 2; ends++) {
+      uvf_ctx_t *ctx = child_of(f->root);
+      note_t note;
+      for (int i = 0; i < counts[c]; i++) {
+        blocked_start(&blocked[i], i % 3 ? ctx : f->root, pass_blocking, &t);
+        if (i == counts[c] / 2) { /* a request among them */
+          await_parked(f->root, (uint32_t)i + 1);
+          pass(&note, f->root, &t, 0, NULL);
+        }
+      }
+      await_parked(f->root, (uint32_t)counts[c]);
+      give(&t, (uint64_t)counts[c] + 1);
+      if (ends) uvf_ctx_cancel(ctx);
+      for (int i = 0; i < counts[c]; i++) assert_int_equal(blocked_join(&blocked[i]), 0);
+      run_until(&f->loop, &note.calls, 1);
+      assert_noted(&note, 0);
+      assert_int_equal(t.tokens, 0);
+      assert_int_equal(atomic_load(&uvf__ctx_hub(f->root)->nsleepers), 0);
+      uvf_ctx_release(ctx);
+    }
+  }
+}
+
 /* --- blocked threads: ended --- */
 
 static void a_thread_does_not_begin_to_wait_under_a_context_that_is_over(void **state) {
@@ -457,6 +488,7 @@ int main(void) {
       unit(a_thread_that_is_parked_is_woken_by_who_serves_it),
       unit(a_thread_that_is_told_before_it_begins_to_wait_does_not_wait),
       unit(a_thread_is_told_whatever_it_is_doing_at_that_moment),
+      unit(all_that_are_parked_are_woken_by_one_call),
       unit(a_thread_does_not_begin_to_wait_under_a_context_that_is_over),
       unit(a_parked_thread_is_ended_by_a_cancel_on_the_loop),
       cmocka_unit_test(a_parked_thread_is_ended_by_a_cancel_from_another_thread_though_its_loop_is_stuck),
