@@ -55,7 +55,7 @@
  * Nothing blocks a pool thread but your functions; pipelines share uvf_work_limit() with jobs, and give a thread back
  * every few milliseconds when others wait for one. No more calls than that are made on the pool at once, however many
  * workers there are. Items that a call has emitted are passed on when it has returned; with short calls, when a row of
- * them has (some 40 us), or, if one of the row lasts, after some milliseconds.
+ * them has (some 100 us), or, if one of the row lasts, after some milliseconds.
  *
  * Common functions
  * ================

@@ -306,7 +306,7 @@ static int grow(uvf__chunk_t *c) {
   uvf__entry_t *old = c->out;
   if (out == NULL) return UV_ENOMEM;
   memcpy(out, old, c->nout * sizeof *out);
-  uvf__lock(&p->lock); /* somebody may be sending on what is ready */
+  uvf__lock_many(&p->lock); /* somebody may be sending on what is ready */
   c->out = out;
   uvf__unlock(&p->lock);
   if (old != c->out_first) uvf__free(old);

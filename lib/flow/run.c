@@ -62,7 +62,7 @@ static void start_runner(uvf_pipeline_t *p) {
     p->jobs++;
     return;
   }
-  uvf__lock(&p->lock); /* the watch tries again */
+  uvf__lock_many(&p->lock); /* the watch tries again */
   p->waiting--;
   uvf__unlock(&p->lock);
 }
@@ -70,7 +70,7 @@ static void start_runner(uvf_pipeline_t *p) {
 /* As many as would help. */
 static void top_up(uvf_pipeline_t *p) {
   unsigned int n;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   n = p->wanted > 0 ? p->wanted : uvf__flow_wants_runners(p, uv_hrtime());
   p->wanted = 0;
   if (n > p->nrunners - p->jobs) n = p->nrunners - p->jobs;
@@ -87,7 +87,7 @@ static void on_token(uvf_limiter_wait_t *wait, int status) {
   p->calls--;
   s->limit_waits = 0;
   if (status == 0) {
-    uvf__lock(&p->lock);
+    uvf__lock_many(&p->lock);
     s->tokens++;
     s->limited = 0;
     if (s->finished) uvf__flow_return_tokens(s);
@@ -98,14 +98,14 @@ static void on_token(uvf_limiter_wait_t *wait, int status) {
 }
 
 static void wait_for_tokens(uvf_pipeline_t *p) {
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   p->to_wait = 0;
   uvf__unlock(&p->lock);
   for (uvf_stage_t *s = p->stages; s != NULL; s = s->next) {
     int want;
     int rc;
     if (s->o.limiter == NULL) continue;
-    uvf__lock(&p->lock);
+    uvf__lock_many(&p->lock);
     want = s->limited && s->tokens == 0 && !s->closed && !p->stop;
     uvf__unlock(&p->lock);
     if (s->limit_waits && !want) uvf_op_cancel((uvf_op_t *)(void *)&s->limit_wait); /* it takes no more */
@@ -116,7 +116,7 @@ static void wait_for_tokens(uvf_pipeline_t *p) {
       p->calls++;
       continue;
     }
-    uvf__lock(&p->lock); /* it can never be called: its limiter's burst is less than one */
+    uvf__lock_many(&p->lock); /* it can never be called: its limiter's burst is less than one */
     uvf__flow_stop(p, rc);
     uvf__flow_settle(p);
     uvf__unlock(&p->lock);
@@ -127,7 +127,7 @@ static void wait_for_tokens(uvf_pipeline_t *p) {
 
 static void over(uvf__chunk_t *c) {
   uvf_pipeline_t *p = c->stage->pipeline;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   uvf__flow_finish(c);
   uvf__unlock(&p->lock);
   uvf__flow_drop_all(p);
@@ -145,7 +145,7 @@ static int loop_calls(uvf_pipeline_t *p) {
   for (;;) {
     uvf__chunk_t *c = NULL;
     int more;
-    uvf__lock(&p->lock);
+    uvf__lock_many(&p->lock);
     if (now_ns < p->turn_ends_ns) c = uvf__flow_pick(p, UVF__ON_LOOP);
     more = c == NULL && uvf__flow_has_work(p, UVF__ON_LOOP);
     uvf__unlock(&p->lock);
@@ -193,7 +193,7 @@ static void on_watch(uvf__timeout_t *timeout) {
   int still;
   int stuck;
   int for_loop;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   still = p->finished_chunks == p->seen;
   p->watch_ns = !still ? WATCH_NS : p->watch_ns * 2 < WATCH_MAX_NS ? p->watch_ns * 2 : WATCH_MAX_NS;
   uvf__flow_send_on(p);
@@ -224,7 +224,7 @@ static int withdraw(uvf_op_t *op) {
 
 static int is_over(uvf_pipeline_t *p) {
   int over;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   over = (p->stop || p->open == 0) && p->running_chunks == 0;
   for (size_t i = 0; i < p->nstages && over; i++) over = p->order[i]->active == 0;
   uvf__unlock(&p->lock);
@@ -245,7 +245,7 @@ static void wake(uvf_pipeline_t *p) {
 /* Calls that go on and whose output nobody takes. Their ends may come at once, but not inside. */
 static void end_unwanted(uvf_pipeline_t *p) {
   int any;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   any = p->to_end;
   p->to_end = 0;
   uvf__unlock(&p->lock);
@@ -258,7 +258,7 @@ static void serve(uvf_pipeline_t *p) {
   int err = uvf__ctx_err(p->ctx);
   int status;
   p->more = 0;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   if (err != 0 && !p->stop) {
     uvf__flow_stop(p, err);
     uvf__flow_settle(p);
@@ -279,7 +279,7 @@ static void serve(uvf_pipeline_t *p) {
 /* For stats, which any thread may ask for. */
 static void mark_running(uvf_pipeline_t *p, int running) {
   uint64_t now_ns = uv_hrtime();
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   p->running = running;
   if (running) {
     p->start_ns = now_ns;
@@ -308,7 +308,7 @@ static int finish(uvf_pipeline_t *p) {
 /* Nothing is begun any more: the loop has only to wait for who is under way. */
 static int is_ending(uvf_pipeline_t *p) {
   int ending;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   ending = p->stop || p->open == 0;
   uvf__unlock(&p->lock);
   return ending;
@@ -345,7 +345,7 @@ static int deliver(uvf_op_t *op) {
     uvf__wait_later(uvf__ctx_hub(p->ctx), &p->later);
   } else {
     int again;
-    uvf__lock(&p->lock); /* what came while it was not armed */
+    uvf__lock_many(&p->lock); /* what came while it was not armed */
     again = uvf__flow_has_work(p, UVF__ON_LOOP) || p->open == 0 || p->to_end || p->to_wait || p->stop || p->wanted > 0;
     uvf__unlock(&p->lock);
     if (again) uvf__flow_call_loop(p);

@@ -25,7 +25,7 @@ void uvf__flow_drop_all(uvf_pipeline_t *p) {
   uvf_stage_t *s = NULL;
   int n;
   do {
-    uvf__lock(&p->lock);
+    uvf__lock_many(&p->lock);
     n = uvf__flow_drop_some(p, &s, items);
     if (n > 0) uvf__flow_settle(p);
     uvf__unlock(&p->lock);
@@ -49,12 +49,12 @@ static uint64_t run_chunk(uvf_pipeline_t *p, uvf__chunk_t *c) {
   uvf__unlock(&p->lock);
   uvf__flow_call(c);
   now_ns = c->now_ns;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   uvf__flow_finish(c);
   if (p->to_drop) {
     uvf__unlock(&p->lock);
     uvf__flow_drop_all(p);
-    uvf__lock(&p->lock);
+    uvf__lock_many(&p->lock);
   }
   return now_ns;
 }
@@ -64,7 +64,7 @@ static void look_on(uvf_pipeline_t *p) {
   uint32_t hint = p->hint;
   uvf__unlock(&p->lock);
   for (int i = 0; i < 20 && uvf__u32_load(&p->hint) == hint; i++) uvf__spin(200);
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
 }
 
 /* The loop has something to do: calls of its own, or another runner to start. Under the lock. */
@@ -80,7 +80,7 @@ static int wants_loop(uvf_pipeline_t *p, uint64_t now_ns) {
 static void call_loop_unlocked(uvf_pipeline_t *p) {
   uvf__unlock(&p->lock);
   uvf__flow_call_loop(p);
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
 }
 
 /* A runner comes: how long to look on follows from how long it was gone. Where items come far apart that is not worth a
@@ -98,7 +98,7 @@ int uvf__flow_runner(uvf_work_t *job) {
   uint64_t until_ns = now_ns + QUANTUM_NS;
   uint64_t idle_ns = 0; /* since when there is nothing to do; 0: there is */
   int result = 0;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   p->waiting--;
   p->running_chunks++;
   set_linger(p, now_ns);

@@ -15,7 +15,7 @@
 #include "flow/queue.h"
 #include "kernel/context.h"
 
-#define BATCH_NS 40000 /* a chunk is cut so that it takes about this long */
+#define BATCH_NS 100000 /* a chunk is cut so that it takes about this long; one or two us go into each */
 
 /* --- ending early --------------------------------------------------------------------------------- */
 

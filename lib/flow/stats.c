@@ -32,7 +32,7 @@ int uvf_stage_stats(const uvf_stage_t *stage, uvf_stage_stats_t *stats) {
   uint64_t ns;
   if (stage == NULL || stats == NULL) return UV_EINVAL;
   p = stage->pipeline;
-  uvf__lock(&p->lock);
+  uvf__lock_many(&p->lock);
   stats->name = stage->name;
   stats->in = stage->in;
   stats->out = stage->out;
