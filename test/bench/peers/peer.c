@@ -91,8 +91,9 @@ static void warm_up(task_t *t) {
 }
 
 static void take_sample(const task_t *t) {
-  peer_sample_t s = {0, 0, 0};
+  peer_sample_t s = {0, 0, 0}, not_counted = {0, 0, 0};
   uint64_t length = 0;
+  if (!t->once) run_more(t, &not_counted);
   do {
     length += run_more(t, &s);
   } while (!t->once && length < t->sample_ns);

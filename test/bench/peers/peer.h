@@ -11,8 +11,9 @@
  *       One line: the peer and its version.
  *   PEER --row ROW --impl NAME --size N --workers W --sample-ns NS [--once]
  *       Sets the implementation up, warms it up for a third of a sample (not with --once) and prints "ready". Then, for
- *       every line "sample" that it reads, it works for at least NS nanoseconds of what is timed (one run with --once)
- *       and prints "<operations> <amount> <CPU ns>": the amount is nanoseconds, or bytes where the row counts bytes;
+ *       every line "sample" that it reads, it works for some fifth of NS that does not count (not with --once: the
+ *       others have had the processors), then for at least NS nanoseconds of what is timed (one run with --once), and
+ *       prints "<operations> <amount> <CPU ns>": the amount is nanoseconds, or bytes where the row counts bytes;
  *       the CPU time is that of all threads meanwhile, 0 if not known. At the end of its input it exits with 0. N and W
  *       are the row's size and workers, 0 where it has none.
  *

@@ -161,7 +161,10 @@ func (t *task) warmUp() {
 }
 
 func (t *task) takeSample() sample {
-	var s sample
+	var s, notCounted sample
+	if !t.once {
+		t.runMore(&notCounted)
+	}
 	length := t.runMore(&s)
 	for length < t.length && !t.once {
 		length += t.runMore(&s)

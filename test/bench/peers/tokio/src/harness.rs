@@ -157,6 +157,9 @@ fn serve(implementation: &Impl, o: &Options) {
     if !matches!(line.as_deref(), Ok("sample")) {
       fail("a line that is not \"sample\"");
     }
+    if !o.once {
+      run(ops, &mut Sample::default()); // not counted
+    }
     let mut s = Sample::default();
     loop {
       run(ops, &mut s);
