@@ -60,7 +60,7 @@ int uvf__chan_recv_some(const uvf_ctx_t *ctx, uvf_chan_t *chan, void **items, si
     size_t some = max - n < LOCK_ITEMS ? max - n : LOCK_ITEMS;
     uvf__chan_after_t after;
     uvf__chan_after_init(&after);
-    uvf__lock(&chan->lock);
+    uvf__lock_many(&chan->lock);
     n += uvf__chan_take_many(ctx, chan, items + n, some, &after, &why);
     uvf__unlock(&chan->lock);
     uvf__chan_after(chan, &after);

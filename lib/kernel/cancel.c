@@ -154,69 +154,75 @@ static inline void sweep_claim(uvf_ctx_t *ctx, const uvf_ctx_t *above, int err) 
   atomic_store_explicit(&ctx->err, err, memory_order_release);
 }
 
-static inline int is_leaf(uvf__link_t *link) {
+/* In a sweep: ends one that was taken from the list of the one above. A kind without a deadline of its own has none
+ * armed: its second line is not touched. */
+static inline void sweep_end(uvf__hub_t *hub, uvf_ctx_t *ctx, const uvf_ctx_t *above, int err) {
+  sweep_claim(ctx, above, err);
+  ctx->node.flags |= UVF__CTX_OVER;
+  ctx->node.link.prev = NULL;
+  if (ctx->node.kind != UVF__CTX_CANCEL && ctx->deadline.link.prev != NULL) {
+    uvf__wheel_disarm(&hub->wheel, &ctx->deadline);
+  }
+}
+
+/* So many of its contexts are left: the others were ended. */
+static inline void sweep_leaves(sweep_t *sweep, uint32_t left) {
+  sweep->hub->nlive -= sweep->left - left;
+  sweep->left = left + 1; /* 0 would say that it is off */
+}
+
+/* A member of a list of children that is a context of its parent's alone; NULL: something else. */
+static inline uvf_ctx_t *plain_child(uvf__link_t *link) {
   uvf__node_t *node = UVF__CONTAINER(link, uvf__node_t, link);
-  uvf_ctx_t *ctx = UVF__CONTAINER(node, uvf_ctx_t, node);
-  return node->kind < UVF__CTX_ANY && ctx->children == NULL && ctx->ops == NULL;
+  return node->kind < UVF__CTX_ANY ? UVF__CONTAINER(node, uvf_ctx_t, node) : NULL;
 }
 
-/* n has no operations and one child, which is held by nothing but n in the tree. */
+static inline int is_leaf(uvf__link_t *link) {
+  const uvf_ctx_t *ctx = plain_child(link);
+  return ctx != NULL && ctx->children == NULL && ctx->ops == NULL;
+}
+
+/* n has no operations and one child, a context that has no other parent. */
 static inline int is_line(const uvf_ctx_t *n) {
-  return n->ops == NULL && n->children != NULL && n->children->next == NULL &&
-         UVF__CONTAINER(n->children, uvf__node_t, link)->kind < UVF__CTX_ANY;
+  return n->ops == NULL && n->children != NULL && n->children->next == NULL && plain_child(n->children) != NULL;
 }
 
-/* Ends the leaves at the front of n's children, of which there is one; it may stop early. A kind without a deadline of
- * its own has none armed: its second line is not touched. */
+/* Ends the leaves at the front of n's children, of which there is one; it may stop early. */
 static void end_leaves(sweep_t *sweep, uvf_ctx_t *n) {
-  uvf__hub_t *hub = sweep->hub;
   uvf__link_t *link = n->children;
   int err = uvf__ctx_err(n);
   uint32_t left = sweep->left;
   do {
-    uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(link, uvf__node_t, link), uvf_ctx_t, node);
+    uvf_ctx_t *child = plain_child(link);
     link = link->next;
     prefetch_beyond(&child->node.link, link);
-    sweep_claim(child, n, err);
-    child->node.flags |= UVF__CTX_OVER;
-    child->node.link.prev = NULL;
-    if (child->node.kind != UVF__CTX_CANCEL && child->deadline.link.prev != NULL) {
-      uvf__wheel_disarm(&hub->wheel, &child->deadline);
-    }
+    sweep_end(sweep->hub, child, n, err);
     left--;
   } while (left > 0 && link != NULL && is_leaf(link));
   n->children = link;
   if (link != NULL) link->prev = &n->children;
-  hub->nlive -= sweep->left - left;
-  sweep->left = left + 1; /* 0 would say that it is off */
+  sweep_leaves(sweep, left);
 }
 
 /* Ends the only child of n, a context that has nothing to come back for, and so on down: as far as that goes, and the
  * sweep. Returns the last one, which is on the path from the top instead of n. Each is held by the one below it. */
 static uvf_ctx_t *end_line(sweep_t *sweep, uvf_ctx_t *n) {
-  uvf__hub_t *hub = sweep->hub;
   uvf__link_t *up = n->node.link.next;
   int err = uvf__ctx_err(n);
   uint32_t left = sweep->left;
   n->node.holds--;
   do {
-    uvf_ctx_t *child = UVF__CONTAINER(UVF__CONTAINER(n->children, uvf__node_t, link), uvf_ctx_t, node);
+    uvf_ctx_t *child = plain_child(n->children);
     n->children = NULL;
     prefetch_beyond(n, child);
-    sweep_claim(child, n, err);
+    sweep_end(sweep->hub, child, n, err);
     err = uvf__ctx_err(child); /* its own, where another thread was first */
-    child->node.flags |= UVF__CTX_OVER;
-    child->node.link.prev = NULL;
-    if (child->node.kind != UVF__CTX_CANCEL && child->deadline.link.prev != NULL) {
-      uvf__wheel_disarm(&hub->wheel, &child->deadline);
-    }
     n = child;
     left--;
   } while (left > 0 && is_line(n));
   n->node.holds++;
   n->node.link.next = up;
-  hub->nlive -= sweep->left - left;
-  sweep->left = left + 1; /* 0 would say that it is off */
+  sweep_leaves(sweep, left);
   return n;
 }
 

@@ -108,12 +108,16 @@ static int tell_thread(uvf__parker_t *parker) {
   return 1;
 }
 
-static void wake(uvf__parker_t *parker) {
+/* For one of its flags. */
+static void rouse(uvf__parker_t *parker, int *why) {
   uv_mutex_lock(&parker->lock);
-  parker->woken = 1;
+  *why = 1;
   uv_cond_signal(&parker->cond);
   uv_mutex_unlock(&parker->lock);
 }
+
+static void wake(uvf__parker_t *parker) { rouse(parker, &parker->woken); }
+static void poke(uvf__parker_t *parker) { rouse(parker, &parker->poked); }
 
 void uvf__wait_finish(uvf_op_t *op) {
   uvf__hub_t *hub;
@@ -130,27 +134,26 @@ void uvf__wait_finish(uvf_op_t *op) {
 }
 
 void uvf__tell_all(uvf__waiter_t *first) {
-  uvf__parker_t *asleep = NULL;
-  uvf__parker_t **end = &asleep;
-  int n = 0;
+  uvf__parker_t *chain = NULL; /* its first thread: the one to wake when the chain is whole */
+  uvf__parker_t *last = NULL;
+  unsigned int n = 0;
   while (first != NULL) {
     uvf__waiter_t *next = first->next;
     uvf_op_t *op = first->op;
     if (!is_thread(op)) {
       uvf__wait_finish(op);
     } else if (tell_thread(parker_of(op))) {
-      *end = parker_of(op);
-      end = &parker_of(op)->then;
-      if (++n == WAKE_CHAIN) {
-        wake(asleep);
-        asleep = NULL;
-        end = &asleep;
-        n = 0;
+      if (n++ % WAKE_CHAIN != 0) {
+        last->then = parker_of(op);
+      } else {
+        if (chain != NULL) wake(chain);
+        chain = parker_of(op);
       }
+      last = parker_of(op);
     }
     first = next;
   }
-  if (asleep != NULL) wake(asleep);
+  if (chain != NULL) wake(chain);
 }
 
 void uvf__wait_now(uvf_op_t *op, int status) {
@@ -271,13 +274,6 @@ static void leave_sleepers(uvf__hub_t *hub, uvf__parker_t *parker) {
   uvf__link_remove(&parker->link);
   atomic_fetch_sub(&hub->nsleepers, 1);
   uv_mutex_unlock(&hub->sleep_lock);
-}
-
-static void poke(uvf__parker_t *parker) {
-  uv_mutex_lock(&parker->lock);
-  parker->poked = 1;
-  uv_cond_signal(&parker->cond);
-  uv_mutex_unlock(&parker->lock);
 }
 
 UVF__COLD void uvf__wait_poke_slow(uvf__hub_t *hub) {
