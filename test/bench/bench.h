@@ -5,8 +5,10 @@
  * A row names what is measured, the goal, and up to eight implementations: the library first, then what a program
  * without it would write on plain libuv. The harness sets all of them up, warms each up, then takes five samples of
  * each (a row may ask for more), interleaved (ours, raw, ours, raw ...), so that a change of the machine's mood hits
- * them alike. Before each sample it works for a fifth of one that does not count, since it has paused for the others. A figure is the median; the smallest and largest sample stand beside it. Rows that ask for more samples
- * also get the median of the ratios within each turn, with the interval in which it lies with 95% confidence or more.
+ * them alike. Before each sample it works for half of one that does not count, since it has paused for the others: it
+ * can take the kernel a tenth of a second to give two threads a processor each. A figure is the median; the smallest
+ * and largest sample stand beside it. Rows that ask for more samples also get the median of the ratios within each
+ * turn, with the interval in which it lies with 95% confidence or more.
  *
  * Speed is never a test: a goal that was missed is printed, and the program still exits with 0.
  */

@@ -5,6 +5,7 @@
  */
 #include "bench_peer.h"
 #include "bench_child.h"
+#include "bench_pipe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,13 +95,14 @@ static bench_child_t *failed_to(bench_child_t *run, const bench_peer_impl_t *imp
 }
 
 bench_child_t *bench_peer_start(const bench_peer_impl_t *impl, const bench_row_t *row, const bench_peer_work_t *work) {
-  char size[24], workers[16], sample[24], line[64];
+  char size[24], workers[16], turns[24], sample[24], line[64];
   snprintf(size, sizeof(size), "%zu", work->size);
   snprintf(workers, sizeof(workers), "%u", work->workers);
   snprintf(sample, sizeof(sample), "%llu", (unsigned long long)work->sample_ns);
-  const char *args[] = {"--row",     row->name, "--impl",      impl->name, "--size", size,
-                        "--workers", workers,   "--sample-ns", sample,     NULL,     NULL};
-  if (work->once) args[10] = "--once";
+  snprintf(turns, sizeof(turns), "%llu", (unsigned long long)pipe_spins_for(1000000));
+  const char *args[] = {"--row", row->name,        "--impl", impl->name,    "--size", size, "--workers",
+                        workers, "--turns-per-ms", turns,    "--sample-ns", sample,   NULL, NULL};
+  if (work->once) args[12] = "--once";
   bench_child_t *run = bench_child_start(impl->program, args, 256);
   if (bench_child_line(run, line, sizeof(line)) || strcmp(line, "ready") != 0) return failed_to(run, impl, row->name);
   return run;

@@ -2,10 +2,11 @@
 #include "bench_pipe.h"
 
 /* Each turn needs the one before: a processor cannot overlap them. The compiler cannot leave them out either: the last
- * state decides what is returned, if only in a case that practically never comes. */
+ * state decides what is returned, if only in a case that practically never comes. Nor can it make one turn of many, as
+ * it could of a multiplication and an addition. The peers do the same. */
 uint64_t pipe_spin(uint64_t number, uint64_t spins) {
   uint64_t state = number;
-  for (uint64_t i = 0; i < spins; i++) state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  for (uint64_t i = 0; i < spins; i++) state = (state ^ state >> 29) * UINT64_C(6364136223846793005);
   return state == UINT64_C(0x5851f42d4c957f2d) ? 1 : number;
 }
 

@@ -3,7 +3,9 @@
  * Rows of pipelines whose items cost a microsecond or ten, on several workers: how near they come to what the
  * processors can do at most.
  *
- * The work is a loop of so many turns as took that long when it was calibrated, in the same process; it reads no clock.
+ * The work is a loop of so many turns as took that long when it was calibrated, once for all of them and the peers; it
+ * reads no clock.
+ *
  * The floor is threads that take the next number from a shared counter and nothing else: what scheduling and whatever
  * else runs on the machine leave of "so many processors, so much work".
  */
@@ -213,7 +215,7 @@ static const bench_impl_t raw_apart = {"threads: one a stage, 64 at once", raw_a
 
 #define WORK_WHAT                                                                                                      \
   "A source emits numbers, a stage spins for each of them on as many workers as the row says, a third adds them up; "  \
-  "the sum is checked. The spin is a loop that was calibrated in this process and reads no clock. Source and sink "    \
+  "the sum is checked. The spin is a loop that was calibrated once for all and reads no clock. Source and sink "       \
   "share the same workers (the pool has one thread more, which the library leaves to others; uv_queue_work uses that " \
   "one too). The floor: as many threads, which take numbers from a shared counter. By hand: a thread that makes the "  \
   "numbers, the workers, a thread that adds up, bounded queues of 128 between them. Timed: from the start to the end " \

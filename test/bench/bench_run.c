@@ -91,7 +91,7 @@ static void take_sample(const bench_row_t *row, lane_t *lane, const plan_t *p, i
     lane->impl->run(lane->state, 1, &s);
   } else {
     bench_sample_t not_counted = {0}; /* the others have had the processors: threads and caches find their places */
-    run_more(row, lane, &not_counted);
+    for (uint64_t length = 0; length < p->sample_ns / 2;) length += run_more(row, lane, &not_counted);
     for (uint64_t length = 0; length < p->sample_ns;) length += run_more(row, lane, &s);
   }
   if (!s.ops) bench_fail("a sample without operations", 0);

@@ -41,21 +41,15 @@ void *peer_alloc(size_t n, size_t size) {
 
 uint64_t peer_spin(uint64_t number, uint64_t turns) {
   uint64_t state = number;
-  for (uint64_t i = 0; i < turns; i++) state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  for (uint64_t i = 0; i < turns; i++) state = (state ^ state >> 29) * UINT64_C(6364136223846793005);
   return state == UINT64_C(0x5851f42d4c957f2d) ? 1 : number; /* never so; the compiler does not know */
 }
 
-/* The fastest of several rounds: the others were interrupted. */
+static uint64_t turns_per_ms;
+
 uint64_t peer_turns_for(uint64_t ns) {
-  const uint64_t turns = 200000;
-  uint64_t best = UINT64_MAX;
-  for (int i = 0; i < 20; i++) {
-    uint64_t start = peer_now_ns();
-    peer_sink += (uintptr_t)peer_spin(peer_sink | 1, turns);
-    uint64_t took = peer_now_ns() - start;
-    if (took < best) best = took;
-  }
-  return ns * turns / best;
+  if (!turns_per_ms) peer_fail("this row wants --turns-per-ms");
+  return ns * turns_per_ms / 1000000;
 }
 
 /* --- samples ----------------------------------------------------------------------------------------------------- */
@@ -93,7 +87,8 @@ static void warm_up(task_t *t) {
 static void take_sample(const task_t *t) {
   peer_sample_t s = {0, 0, 0}, not_counted = {0, 0, 0};
   uint64_t length = 0;
-  if (!t->once) run_more(t, &not_counted);
+  while (!t->once && length < t->sample_ns / 2) length += run_more(t, &not_counted);
+  length = 0;
   do {
     length += run_more(t, &s);
   } while (!t->once && length < t->sample_ns);
@@ -119,7 +114,8 @@ static void serve(task_t *t, const peer_size_t *size) {
 
 static void usage(FILE *out) {
   fprintf(out,
-          "usage: %s --list | --about | --row ROW --impl NAME [--size N] [--workers W] [--sample-ns NS] [--once]\n"
+          "usage: %s --list | --about\n"
+          "       --row ROW --impl NAME [--size N] [--workers W] [--turns-per-ms N] [--sample-ns NS] [--once]\n"
           "uvf_bench --peers DIRECTORY runs it; by hand, a line \"sample\" on its input gets a line\n"
           "\"<operations> <amount> <CPU ns>\" on its output.\n",
           program);
@@ -168,6 +164,8 @@ int main(int argc, char **argv) {
       size.size = (size_t)strtoull(value, NULL, 10);
     else if (!strcmp(arg, "--workers"))
       size.workers = (unsigned int)strtoul(value, NULL, 10);
+    else if (!strcmp(arg, "--turns-per-ms"))
+      turns_per_ms = strtoull(value, NULL, 10);
     else if (!strcmp(arg, "--sample-ns"))
       task.sample_ns = strtoull(value, NULL, 10);
     else

@@ -9,13 +9,14 @@
  *       before the colon is its column in the table). A row that ends with "*" stands for all rows that begin so.
  *   PEER --about
  *       One line: the peer and its version.
- *   PEER --row ROW --impl NAME --size N --workers W --sample-ns NS [--once]
+ *   PEER --row ROW --impl NAME --size N --workers W --turns-per-ms T --sample-ns NS [--once]
  *       Sets the implementation up, warms it up for a third of a sample (not with --once) and prints "ready". Then, for
- *       every line "sample" that it reads, it works for some fifth of NS that does not count (not with --once: the
+ *       every line "sample" that it reads, it works for half of NS that does not count (not with --once: the
  *       others have had the processors), then for at least NS nanoseconds of what is timed (one run with --once), and
  *       prints "<operations> <amount> <CPU ns>": the amount is nanoseconds, or bytes where the row counts bytes;
  *       the CPU time is that of all threads meanwhile, 0 if not known. At the end of its input it exits with 0. N and W
- *       are the row's size and workers, 0 where it has none.
+ *       are the row's size and workers, 0 where it has none. T says how much work a millisecond is, in turns of
+ *       peer_spin's loop: uvf_bench has measured it once, and all do the same work.
  *
  * What a row times is said by `uvf_bench --list`; each implementation says in a comment how it does the same.
  */
@@ -71,8 +72,9 @@ void *peer_alloc(size_t n, size_t size);
 /* A result that the compiler must believe somebody reads. */
 extern volatile uintptr_t peer_sink;
 
-/* The work of an item: as many turns as peer_turns_for has found to take so long; each needs the one before. */
+/* The work of an item: so many turns, each of which needs the one before. */
 uint64_t peer_spin(uint64_t number, uint64_t turns);
+/* How many take so long, as --turns-per-ms has it. */
 uint64_t peer_turns_for(uint64_t ns);
 
 #ifdef __cplusplus

@@ -108,7 +108,7 @@ var sink uint64
 func spin(number, turns uint64) uint64 {
 	state := number
 	for i := uint64(0); i < turns; i++ {
-		state = state*6364136223846793005 + 1442695040888963407
+		state = (state ^ state>>29) * 6364136223846793005
 	}
 	if state == 0x5851f42d4c957f2d { // never so; the compiler does not know
 		return 1
@@ -116,18 +116,14 @@ func spin(number, turns uint64) uint64 {
 	return number
 }
 
-// How many turns take so long: the fastest of several rounds, the others were interrupted.
+var turnsPerMs uint64
+
+// How many turns take so long, as --turns-per-ms has it.
 func turnsFor(ns uint64) uint64 {
-	const turns = 200000
-	best := ^uint64(0)
-	for i := 0; i < 20; i++ {
-		start := now()
-		sink += spin(sink|1, turns)
-		if took := now() - start; took < best {
-			best = took
-		}
+	if turnsPerMs == 0 {
+		fail("this row wants --turns-per-ms")
 	}
-	return ns * turns / best
+	return ns * turnsPerMs / 1000000
 }
 
 // --- samples ---------------------------------------------------------------------------------------------------------
@@ -162,8 +158,8 @@ func (t *task) warmUp() {
 
 func (t *task) takeSample() sample {
 	var s, notCounted sample
-	if !t.once {
-		t.runMore(&notCounted)
+	for warm := uint64(0); warm < t.length/2 && !t.once; {
+		warm += t.runMore(&notCounted)
 	}
 	length := t.runMore(&s)
 	for length < t.length && !t.once {
@@ -188,7 +184,8 @@ func (t *task) serve() {
 
 // --- the command line ------------------------------------------------------------------------------------------------
 
-const usage = `usage: %s --list | --about | --row ROW --impl NAME [--size N] [--workers W] [--sample-ns NS] [--once]
+const usage = `usage: %s --list | --about
+       --row ROW --impl NAME [--size N] [--workers W] [--turns-per-ms N] [--sample-ns NS] [--once]
 uvf_bench --peers DIRECTORY runs it; by hand, a line "sample" on its input gets a line
 "<operations> <amount> <CPU ns>" on its output.
 `
@@ -218,6 +215,7 @@ func main() {
 	name := flags.String("impl", "", "")
 	size := flags.Int("size", 0, "")
 	workers := flags.Int("workers", 0, "")
+	flags.Uint64Var(&turnsPerMs, "turns-per-ms", 0, "")
 	length := flags.Uint64("sample-ns", 300000000, "")
 	once := flags.Bool("once", false, "")
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Pipelines whose items cost a microsecond or ten: a goroutine that makes numbers, as many workers as the row says,
-// which spin for each of them, and this goroutine, which adds up. Channels hold 128 items. The spin reads no clock; it
-// was calibrated in this process.
+// which spin for each of them, and this goroutine, which adds up. Channels hold 128 items. The spin reads no clock:
+// so many turns.
 package main
 
 import (

@@ -93,13 +93,13 @@ pub fn timed<T>(s: &mut Sample, ops: u64, run: impl FnOnce() -> T) -> T {
   result
 }
 
-/// The work of an item: as many turns as turns_for has found to take so long; each needs the one before. Not inlined,
-/// so that what is measured there is what runs elsewhere.
+/// The work of an item: so many turns, each of which needs the one before. Not inlined, so that it is the same code
+/// everywhere.
 #[inline(never)]
 pub fn spin(number: u64, turns: u64) -> u64 {
   let mut state = number;
   for _ in 0..turns {
-    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    state = (state ^ state >> 29).wrapping_mul(6364136223846793005);
   }
   // Never so; the compiler does not know.
   if state == 0x5851f42d4c957f2d {
@@ -109,19 +109,14 @@ pub fn spin(number: u64, turns: u64) -> u64 {
   }
 }
 
-/// The fastest of several rounds: the others were interrupted.
+static TURNS_PER_MS: AtomicU64 = AtomicU64::new(0);
+
+/// How many turns take so long, as --turns-per-ms has it.
 pub fn turns_for(ns: u64) -> u64 {
-  const TURNS: u64 = 200_000;
-  static SINK: AtomicU64 = AtomicU64::new(0);
-  let best = (0..20)
-    .map(|_| {
-      let start = Instant::now();
-      SINK.fetch_add(spin(SINK.load(Relaxed) | 1, TURNS), Relaxed);
-      start.elapsed().as_nanos() as u64
-    })
-    .min()
-    .unwrap();
-  ns * TURNS / best.max(1)
+  match TURNS_PER_MS.load(Relaxed) {
+    0 => fail("this row wants --turns-per-ms"),
+    turns => ns * turns / 1_000_000,
+  }
 }
 
 // --- samples ---------------------------------------------------------------------------------------------------------
@@ -157,8 +152,9 @@ fn serve(implementation: &Impl, o: &Options) {
     if !matches!(line.as_deref(), Ok("sample")) {
       fail("a line that is not \"sample\"");
     }
-    if !o.once {
-      run(ops, &mut Sample::default()); // not counted
+    let mut not_counted = Sample::default();
+    while !o.once && not_counted.amount < o.sample_ns / 2 {
+      run(ops, &mut not_counted);
     }
     let mut s = Sample::default();
     loop {
@@ -182,7 +178,8 @@ fn say(line: &str) {
 // --- the command line ------------------------------------------------------------------------------------------------
 
 const USAGE: &str = "\
-usage: tokio --list | --about | --row ROW --impl NAME [--size N] [--workers W] [--sample-ns NS] [--once]
+usage: tokio --list | --about
+       --row ROW --impl NAME [--size N] [--workers W] [--turns-per-ms N] [--sample-ns NS] [--once]
 uvf_bench --peers DIRECTORY runs it; by hand, a line \"sample\" on its input gets a line
 \"<operations> <amount> <CPU ns>\" on its output.";
 
@@ -228,6 +225,7 @@ fn options(impls: &[&[Impl]]) -> Option<Options> {
       "--impl" => o.name = value,
       "--size" => o.size.size = number() as usize,
       "--workers" => o.size.workers = number() as usize,
+      "--turns-per-ms" => TURNS_PER_MS.store(number(), Relaxed),
       "--sample-ns" => o.sample_ns = number(),
       _ => wrong_usage(),
     }
