@@ -34,13 +34,19 @@
 enum { SPINNING = 0, PARKED = 1, TOLD = 2 };
 
 #define THREAD_TAG UVF__POST_MASK /* op->uvf__post of a blocked thread's: the parker, tagged as no post is */
-/* Long beside the holder's few dozen instructions: while it has the lock's cache line to itself it gets many things
- * done, one after the other, and so does the next. Measured: three threads at one channel, 19 ns an item; with a
- * seventh of this, 35 to 110. Who gets many done at once does not come back so soon: then waiting that long is idle
- * time (one thread and a loop that takes all there is: 25 ns, and 16 as it is). */
-#define LOCK_SPIN_NS 1500
-#define LOCK_MANY_SPIN_NS 200
-#define LOCK_SPINS 100
+/* How long who waits leaves the lock alone before it looks again: so many times what the look costs, which is fetching
+ * the lock's cache line from the holder's processor; the holder has to fetch it back. Long beside the holder's few
+ * dozen instructions: while it has the line to itself it gets many things done, one after the other, and so does the
+ * next. Measured: three threads at one channel, 20 ns an item, 35 where half of the processors are far away; with a
+ * fixed 1.5 us 20 and 45, with a seventh of that 35 to 110. Who gets many done at once does not come back so soon: then
+ * waiting that long is idle time (one thread and a loop that takes all there is: 25 ns, and 16 as it is). */
+#define LOCK_LOOKS 40
+#define LOCK_MANY_LOOKS 3
+#define LINE_NEAR_NS 60 /* what a look is taken to cost at least, and at most: clocks are coarse, threads interrupted */
+#define LINE_FAR_NS 240
+#define CLOCK_NS 20
+#define LOCK_SPIN_NS 150000
+#define LOCK_TRIES 100
 #define BLOCK_SPIN_NS 20000 /* what it costs to be put to sleep and woken, more or less */
 #define BLOCK_LOOKS 80
 #define BLOCK_RETRY 32
@@ -79,14 +85,29 @@ void uvf__spin_calibrate(void) {
 
 /* --- the lock ------------------------------------------------------------------------------------- */
 
+/* What there is in the lock's word, and in *line_ns how long it took to come. */
+static uint32_t look(const uint32_t *lock, uint32_t *line_ns) {
+  uint64_t start_ns = uv_hrtime();
+  uint32_t held = uvf__u32_load(lock);
+  uint64_t took_ns = uv_hrtime() - start_ns;
+  if (took_ns < LINE_NEAR_NS + CLOCK_NS) took_ns = LINE_NEAR_NS + CLOCK_NS;
+  if (took_ns > LINE_FAR_NS + CLOCK_NS) took_ns = LINE_FAR_NS + CLOCK_NS;
+  *line_ns = (uint32_t)took_ns - CLOCK_NS;
+  return held;
+}
+
 /* The holder is a few dozen instructions from letting go, unless it lost its processor: then give it ours. */
 UVF__COLD void uvf__lock_slow(uint32_t *lock, uint32_t as) {
   unsigned int naps = 0;
+  uint32_t line_ns = LINE_NEAR_NS;
   uint32_t held = uvf__u32_load(lock);
   for (;;) {
-    for (int i = 0; i < LOCK_SPINS; i++) {
-      uvf__spin(as == UVF__LOCK_MANY || held == UVF__LOCK_MANY ? LOCK_MANY_SPIN_NS : LOCK_SPIN_NS);
-      held = uvf__u32_load(lock);
+    uint32_t spun_ns = 0;
+    for (int i = 0; i < LOCK_TRIES && spun_ns < LOCK_SPIN_NS; i++) {
+      uint32_t ns = line_ns * (as == UVF__LOCK_MANY || held == UVF__LOCK_MANY ? LOCK_MANY_LOOKS : LOCK_LOOKS);
+      uvf__spin(ns);
+      spun_ns += ns;
+      held = look(lock, &line_ns);
       if (held == 0 && uvf__u32_claim(lock, 0, as)) return;
     }
     uv_sleep(naps++ < 16 ? 0 : 1);
@@ -255,7 +276,7 @@ static int ended(uvf_ctx_t *ctx) {
   int32_t err = atomic_load(&ctx->err);
   if (err == 0) return uvf__clock_ns() >= ctx->deadline.at_ns ? UV_ETIMEDOUT : 0;
   for (int i = 0; err > 0; i++) { /* three stores away, see uvf__ctx_claim */
-    if (i > LOCK_SPINS) uv_sleep(0);
+    if (i > LOCK_TRIES) uv_sleep(0);
     err = atomic_load(&ctx->err);
   }
   return err;
