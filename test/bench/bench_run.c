@@ -80,6 +80,10 @@ static void give_up(lane_t *lane) {
   bench_failed = 1;
 }
 
+static void run_for(const bench_row_t *row, lane_t *lane, uint64_t ns, bench_sample_t *s) {
+  for (uint64_t length = 0; length < ns;) length += run_more(row, lane, s);
+}
+
 static void take_sample(const bench_row_t *row, lane_t *lane, const plan_t *p, int nth) {
   bench_sample_t s = {0};
   if (lane->peer) {
@@ -91,8 +95,8 @@ static void take_sample(const bench_row_t *row, lane_t *lane, const plan_t *p, i
     lane->impl->run(lane->state, 1, &s);
   } else {
     bench_sample_t not_counted = {0}; /* the others have had the processors: threads and caches find their places */
-    for (uint64_t length = 0; length < p->sample_ns / 2;) length += run_more(row, lane, &not_counted);
-    for (uint64_t length = 0; length < p->sample_ns;) length += run_more(row, lane, &s);
+    run_for(row, lane, p->sample_ns / 2, &not_counted);
+    run_for(row, lane, p->sample_ns, &s);
   }
   if (!s.ops) bench_fail("a sample without operations", 0);
   lane->figure[nth] = (double)s.amount / (double)s.ops;

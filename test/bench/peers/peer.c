@@ -11,8 +11,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-volatile uintptr_t peer_sink;
-
 static const char *program = "peer";
 
 void peer_fail(const char *what) {
@@ -84,14 +82,18 @@ static void warm_up(task_t *t) {
   }
 }
 
+/* At least once. */
+static void run_for(const task_t *t, uint64_t ns, peer_sample_t *s) {
+  uint64_t length = 0;
+  do {
+    length += run_more(t, s);
+  } while (length < ns);
+}
+
 static void take_sample(const task_t *t) {
   peer_sample_t s = {0, 0, 0}, not_counted = {0, 0, 0};
-  uint64_t length = 0;
-  while (!t->once && length < t->sample_ns / 2) length += run_more(t, &not_counted);
-  length = 0;
-  do {
-    length += run_more(t, &s);
-  } while (!t->once && length < t->sample_ns);
+  if (!t->once) run_for(t, t->sample_ns / 2, &not_counted);
+  run_for(t, t->once ? 0 : t->sample_ns, &s);
   printf("%llu %llu %llu\n", (unsigned long long)s.ops, (unsigned long long)s.amount, (unsigned long long)s.cpu_ns);
   fflush(stdout);
 }

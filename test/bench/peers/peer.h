@@ -69,8 +69,6 @@ uint64_t peer_cpu_ns(void);
 void peer_fail(const char *what);
 /* Never returns NULL; zeroed. */
 void *peer_alloc(size_t n, size_t size);
-/* A result that the compiler must believe somebody reads. */
-extern volatile uintptr_t peer_sink;
 
 /* The work of an item: so many turns, each of which needs the one before. */
 uint64_t peer_spin(uint64_t number, uint64_t turns);

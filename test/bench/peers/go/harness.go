@@ -101,9 +101,6 @@ func (s *sample) time(ops uint64, work func()) {
 
 // --- the work of an item ---------------------------------------------------------------------------------------------
 
-// A result that the compiler must believe somebody reads.
-var sink uint64
-
 // Each turn needs the one before.
 func spin(number, turns uint64) uint64 {
 	state := number
@@ -156,15 +153,20 @@ func (t *task) warmUp() {
 	}
 }
 
+func (t *task) runFor(length uint64, s *sample) {
+	for done := uint64(0); done < length; {
+		done += t.runMore(s)
+	}
+}
+
 func (t *task) takeSample() sample {
 	var s, notCounted sample
-	for warm := uint64(0); warm < t.length/2 && !t.once; {
-		warm += t.runMore(&notCounted)
+	if t.once {
+		t.runMore(&s)
+		return s
 	}
-	length := t.runMore(&s)
-	for length < t.length && !t.once {
-		length += t.runMore(&s)
-	}
+	t.runFor(t.length/2, &notCounted)
+	t.runFor(t.length, &s)
 	return s
 }
 

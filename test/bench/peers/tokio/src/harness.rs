@@ -152,17 +152,19 @@ fn serve(implementation: &Impl, o: &Options) {
     if !matches!(line.as_deref(), Ok("sample")) {
       fail("a line that is not \"sample\"");
     }
-    let mut not_counted = Sample::default();
-    while !o.once && not_counted.amount < o.sample_ns / 2 {
-      run(ops, &mut not_counted);
-    }
-    let mut s = Sample::default();
-    loop {
-      run(ops, &mut s);
-      if o.once || s.amount >= o.sample_ns {
-        break;
+    let mut run_for = |ns| {
+      let mut s = Sample::default();
+      loop {
+        run(ops, &mut s);
+        if s.amount >= ns {
+          return s;
+        }
       }
+    };
+    if !o.once {
+      run_for(o.sample_ns / 2); // not counted
     }
+    let s = run_for(if o.once { 0 } else { o.sample_ns });
     say(&format!("{} {} {}", s.ops, s.amount, s.cpu_ns));
   }
 }
